@@ -1,0 +1,159 @@
+//! What happens on a node, as the lines of `nautilus up` and the node page show it.
+
+use nautilus_core::{
+    AppraisalVerdict, Assurance, BootId, Digest32, EvidenceId, NodeId, PublicKey, SuiAddress, TeeKind,
+    UnixMillis,
+};
+use nautilus_proof::{PerformanceProof, SignedSample};
+use serde::Serialize;
+
+/// One event: `{"kind": …, "at": …, …}` in JSON.
+#[derive(Clone, Debug, Serialize)]
+pub struct Event {
+    /// When it happened.
+    pub at: UnixMillis,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum What {
+    /// Pages and API are served.
+    Listening {
+        /// Where.
+        url: String,
+    },
+    /// TEEs were looked for.
+    Detect {
+        /// The TEE that is used.
+        chosen: TeeKind,
+        /// Why that one.
+        reason: String,
+        /// Every TEE, how it was judged, and what is missing.
+        tees: serde_json::Value,
+    },
+    /// An enclave changed its state.
+    Enclave(EnclaveFacts),
+    /// Boot evidence was made, verified and appraised.
+    Boot(Box<BootFacts>),
+    /// A sample was measured, and signed in the enclave.
+    Sample(Box<SignedSample>),
+    /// A window was proven and the proof verified.
+    Proof {
+        /// The whole proof.
+        proof: Box<PerformanceProof>,
+        /// What was checked, in order.
+        checks: Vec<Check>,
+    },
+    /// A proof was settled on the ledger.
+    Settled {
+        /// The proof.
+        proof_id: Digest32,
+        /// Number of the window.
+        sequence: u64,
+        /// Height of the ledger's entry.
+        height: u64,
+        /// Hash of the ledger's entry.
+        entry: Digest32,
+    },
+    /// A settled proof was rewarded.
+    Reward {
+        /// The proof.
+        proof_id: Digest32,
+        /// The node.
+        node: NodeId,
+        /// The wallet that is rewarded.
+        wallet: SuiAddress,
+        /// This reward, in the smallest unit.
+        amount: u64,
+        /// All rewards ever, in the smallest unit.
+        accrued: u64,
+    },
+    /// Something is not as it should be, and the node goes on.
+    Warning {
+        /// What, and what to do about it.
+        detail: String,
+    },
+    /// The node stopped.
+    Stopped {
+        /// Why.
+        reason: String,
+        /// Proofs settled in this run.
+        settled: u64,
+        /// Rewards of this run, in the smallest unit.
+        reward: u64,
+    },
+}
+
+/// States of an enclave (specification §1.B `EnclaveStatus`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EnclaveStatus {
+    /// Its process runs.
+    Created,
+    /// It made its keys.
+    Initialized,
+    /// Its boot evidence was accepted.
+    Attested,
+    /// It signs samples.
+    Running,
+    /// It ended.
+    Terminated,
+}
+
+/// An enclave at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct EnclaveFacts {
+    /// Its name.
+    pub name: String,
+    /// The TEE it runs in.
+    pub tee_type: TeeKind,
+    /// Its state.
+    pub status: EnclaveStatus,
+    /// Its process.
+    pub pid: u32,
+    /// Its program.
+    pub image: String,
+    /// SHA-256 of its program: what the policy pins.
+    pub image_hash: Digest32,
+    /// This run; none before it is initialized.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<BootId>,
+    /// Its signing key; none before it is initialized.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tee_key: Option<PublicKey>,
+}
+
+/// A boot attestation and its verdict.
+#[derive(Clone, Debug, Serialize)]
+pub struct BootFacts {
+    /// The node.
+    pub node_id: NodeId,
+    /// The node's wallet.
+    pub wallet: SuiAddress,
+    /// Whether the policy accepted.
+    pub verdict: AppraisalVerdict,
+    /// What the hardware vouches for.
+    pub assurance: Assurance,
+    /// Canonical identity of the evidence.
+    pub evidence_id: EvidenceId,
+    /// Where the evidence file was kept.
+    pub evidence_file: String,
+    /// Policy, findings and claims.
+    pub appraisal: serde_json::Value,
+}
+
+/// One check and how it went.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// What was checked.
+    pub check: String,
+    /// Whether it holds.
+    pub passed: bool,
+}
+
+/// Takes events as they happen.
+pub type EventSink = std::sync::Arc<dyn Fn(Event) + Send + Sync>;

@@ -1,0 +1,142 @@
+//! The agent's side of the verifier's HTTP API.
+
+use std::time::Duration;
+
+use nautilus_core::{ChallengeTerms, EvidenceFile, NodeId, Purpose};
+use nautilus_proof::PerformanceProof;
+use nautilus_verifier::api::{
+    ApiError, AttestationOutcome, ChallengeRequest, Registered, RegisterRequest, Settlement, VerifierFacts,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The specification's attestation timeout.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Largest answer that is read: an appraisal with all its findings and claims is below 64 KiB.
+const MAX_ANSWER: u64 = 1024 * 1024;
+
+/// Why the verifier gave no success.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifierError {
+    /// It cannot be reached; trying again may help.
+    #[error("cannot reach the verifier at {url}: {why}")]
+    Unreachable {
+        /// Where it should be.
+        url: String,
+        /// Why not.
+        why: String,
+    },
+    /// It refused, and would again.
+    #[error("verifier refused ({}): {}", .0.kind, .0.detail)]
+    Refused(ApiError),
+    /// Its answer is not of the API.
+    #[error("verifier at {url} answered something that is not of its API: {what}")]
+    NotUnderstood {
+        /// Where it is.
+        url: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// A verifier at some URL. Cloning is cheap.
+#[derive(Clone)]
+pub struct VerifierClient {
+    base: String,
+    http: ureq::Agent,
+}
+
+impl VerifierClient {
+    /// The verifier at `base`, such as `http://127.0.0.1:8471`.
+    pub fn new(base: &str) -> Self {
+        let config = ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).http_status_as_error(false).build();
+        Self { base: base.trim_end_matches('/').to_owned(), http: config.into() }
+    }
+
+    /// Who the verifier is.
+    ///
+    /// # Errors
+    /// If it gives no success; the same for all below.
+    pub async fn facts(&self) -> Result<VerifierFacts, VerifierError> {
+        self.call("/v1/verifier", None).await
+    }
+
+    /// Registers a node; once more does no harm.
+    ///
+    /// # Errors
+    /// If it gives no success.
+    pub async fn register(&self, request: &RegisterRequest) -> Result<Registered, VerifierError> {
+        self.post("/v1/nodes", request).await
+    }
+
+    /// Asks for a challenge.
+    ///
+    /// # Errors
+    /// If it gives no success.
+    pub async fn challenge(&self, node: NodeId, purpose: Purpose) -> Result<ChallengeTerms, VerifierError> {
+        self.post("/v1/challenges", &ChallengeRequest { node, purpose }).await
+    }
+
+    /// Has evidence verified and appraised.
+    ///
+    /// # Errors
+    /// If it gives no success; a rejecting appraisal is one.
+    pub async fn attest(&self, evidence: &EvidenceFile) -> Result<AttestationOutcome, VerifierError> {
+        self.call("/v1/attestations", Some(evidence.to_json().into_bytes())).await
+    }
+
+    /// Has a proof verified and settled.
+    ///
+    /// # Errors
+    /// If it gives no success.
+    pub async fn settle(&self, proof: &PerformanceProof) -> Result<Settlement, VerifierError> {
+        self.post("/v1/proofs", proof).await
+    }
+
+    async fn post<T: DeserializeOwned + Send + 'static>(
+        &self,
+        path: &'static str,
+        body: &impl Serialize,
+    ) -> Result<T, VerifierError> {
+        let body = serde_json::to_vec(body).map_err(|error| self.not_understood(&error))?;
+        self.call(path, Some(body)).await
+    }
+
+    /// A GET, or a POST of `body`, on a thread of its own: the client blocks.
+    async fn call<T: DeserializeOwned + Send + 'static>(
+        &self,
+        path: &'static str,
+        body: Option<Vec<u8>>,
+    ) -> Result<T, VerifierError> {
+        let client = self.clone();
+        let unreachable = |why: String| VerifierError::Unreachable { url: self.base.clone(), why };
+        tokio::task::spawn_blocking(move || client.call_blocking(path, body.as_deref()))
+            .await
+            .map_err(|error| unreachable(error.to_string()))?
+    }
+
+    fn call_blocking<T: DeserializeOwned>(&self, path: &str, body: Option<&[u8]>) -> Result<T, VerifierError> {
+        let url = format!("{}{path}", self.base);
+        let unreachable = |error: ureq::Error| VerifierError::Unreachable { url: url.clone(), why: error.to_string() };
+        let sent = match body {
+            Some(body) => self.http.post(&url).content_type("application/json").send(body),
+            None => self.http.get(&url).call(),
+        };
+        let mut answer = sent.map_err(unreachable)?;
+        let text = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().map_err(unreachable)?;
+        let status = answer.status();
+        if status.is_success() {
+            return serde_json::from_slice(&text).map_err(|error| self.not_understood(&error));
+        }
+        match serde_json::from_slice::<ApiError>(&text) {
+            Ok(error) if status.is_client_error() => Err(VerifierError::Refused(error)),
+            Ok(error) => Err(VerifierError::Unreachable { url, why: format!("{}: {}", error.kind, error.detail) }),
+            Err(_) => Err(VerifierError::NotUnderstood { url, what: format!("status {status}") }),
+        }
+    }
+
+    fn not_understood(&self, error: &serde_json::Error) -> VerifierError {
+        VerifierError::NotUnderstood { url: self.base.clone(), what: error.to_string() }
+    }
+}

@@ -1,0 +1,93 @@
+//! The verdict on verified claims, with every finding.
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::Policy;
+use crate::{Claims, PolicyId, UnixMillis, Verified};
+
+/// One rule that was applied, and how it went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The rule, as the policy names it.
+    pub rule: String,
+    /// Whether it holds.
+    pub passed: bool,
+    /// What was wanted and what was found, or why it was not checked.
+    pub detail: String,
+}
+
+/// Whether a policy wants what verification found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AppraisalVerdict {
+    /// Every finding passed.
+    Accepted,
+    /// Some finding failed.
+    Rejected,
+}
+
+/// A policy's judgement of verified claims. The only constructor is [`Policy::appraise`].
+///
+/// ```compile_fail
+/// let read: nautilus_core::Appraisal = serde_json::from_str("{}").unwrap();
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Appraisal {
+    verdict: AppraisalVerdict,
+    policy: String,
+    policy_id: PolicyId,
+    findings: Vec<Finding>,
+    appraised_at: UnixMillis,
+    expires_at: UnixMillis,
+    claims: Verified<Claims>,
+}
+
+impl Appraisal {
+    pub(crate) fn seal(policy: &Policy, claims: Verified<Claims>, findings: Vec<Finding>, now: UnixMillis) -> Self {
+        let accepted = !findings.is_empty() && findings.iter().all(|finding| finding.passed);
+        Self {
+            verdict: if accepted { AppraisalVerdict::Accepted } else { AppraisalVerdict::Rejected },
+            policy: policy.name().to_owned(),
+            policy_id: policy.id(),
+            findings,
+            appraised_at: now,
+            expires_at: now.plus(policy.max_age_millis()),
+            claims,
+        }
+    }
+
+    /// The verdict.
+    pub const fn verdict(&self) -> AppraisalVerdict {
+        self.verdict
+    }
+
+    /// Name of the policy that judged.
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    /// Identity of the policy that judged.
+    pub const fn policy_id(&self) -> PolicyId {
+        self.policy_id
+    }
+
+    /// Every rule that was applied, passed or failed.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// When it was judged.
+    pub const fn appraised_at(&self) -> UnixMillis {
+        self.appraised_at
+    }
+
+    /// Until when the verdict may be relied upon.
+    pub const fn expires_at(&self) -> UnixMillis {
+        self.expires_at
+    }
+
+    /// What was judged.
+    pub const fn claims(&self) -> &Verified<Claims> {
+        &self.claims
+    }
+}

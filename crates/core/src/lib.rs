@@ -1,0 +1,38 @@
+//! The vocabulary of Nautilus and its sealed pipeline.
+//!
+//! `Challenge → Evidence → Verified<Claims> → Appraisal`: every arrow's output has private fields
+//! and one constructor, the stage before it. Nothing here does I/O, reads a clock or blocks; `now`
+//! is always an argument. Names follow RATS (RFC 9334).
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)
+)]
+
+mod appraisal;
+mod attest;
+mod challenge;
+mod claims;
+mod endorsements;
+mod evidence;
+mod id;
+mod message;
+mod policy;
+mod tee;
+mod time;
+mod verify;
+
+pub use appraisal::{Appraisal, AppraisalVerdict, Finding};
+pub use attest::{AttestError, Attester};
+pub use challenge::{BoundUserData, Challenge, ChallengeTerms, EventLogHead, Purpose, ReportData};
+pub use claims::{
+    Assurance, Claims, DeviceIdentity, Measurement, Shortfall, Tcb, TcbStatus, UnsignedFact, Verified,
+};
+pub use endorsements::{Endorsement, EndorsementKind, Endorsements, Want};
+pub use evidence::{Evidence, EvidenceFile, EvidenceFileError, MAX_EVIDENCE, MAX_EVIDENCE_FILE};
+pub use id::{BootId, Digest32, Digest48, EvidenceId, NodeId, ParseIdError, PolicyId, PublicKey, Signature, SuiAddress};
+pub use message::{Kind, MAGIC, SignedMessage, VERSION, verify_ed25519};
+pub use policy::{Expect, Policy, PolicyError};
+pub use tee::{TeeKind, UnknownTee};
+pub use time::{ParseTimeError, UnixMillis};
+pub use verify::{Binding, Descriptor, RawClaims, TeeVerifier, VerifierSet, VerifierSetError, VerifyError};

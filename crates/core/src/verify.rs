@@ -1,0 +1,405 @@
+//! The facade over all TEEs' verifiers: it owns every check that a backend could forget.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::challenge::{BoundUserData, ChallengeTerms};
+use crate::{
+    Assurance, Challenge, Claims, DeviceIdentity, Endorsements, Evidence, EvidenceId, MAX_EVIDENCE, Measurement,
+    Shortfall, Tcb, TeeKind, UnixMillis, UnsignedFact, Verified, Want,
+};
+
+/// What a backend is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// The TEE whose evidence it verifies.
+    pub tee: TeeKind,
+    /// Name of the evidence format, for people.
+    pub format: &'static str,
+}
+
+/// Verifies the evidence of one TEE. Pure: the same arguments always give the same answer.
+pub trait TeeVerifier: Send + Sync {
+    /// What this backend is.
+    fn descriptor(&self) -> Descriptor;
+
+    /// Whether raw bytes look like this TEE's evidence. Cheap, and no statement about their truth.
+    fn recognises(&self, evidence: &[u8]) -> bool;
+
+    /// The endorsements that this evidence needs.
+    ///
+    /// # Errors
+    /// If the evidence cannot be parsed so far as to tell.
+    fn wants(&self, evidence: &[u8]) -> Result<Vec<Want>, VerifyError>;
+
+    /// Checks that genuine hardware of this kind signed the evidence, and says what it signed. Size and
+    /// binding are the facade's to check.
+    ///
+    /// # Errors
+    /// The first thing that is not as it must be.
+    fn verify(&self, evidence: &[u8], endorsements: &Endorsements, now: UnixMillis) -> Result<RawClaims, VerifyError>;
+}
+
+/// What a backend read from evidence that it verified.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawClaims {
+    /// The 64 bytes of report data.
+    pub report_data: [u8; 64],
+    /// See [`Claims::device`].
+    pub device: DeviceIdentity,
+    /// See [`Claims::debug`].
+    pub debug: bool,
+    /// See [`Claims::tcb`].
+    pub tcb: Tcb,
+    /// See [`Claims::measurements`].
+    pub measurements: BTreeMap<String, Measurement>,
+    /// See [`Claims::attributes`].
+    pub attributes: BTreeMap<String, String>,
+    /// See [`Claims::unsigned`].
+    pub unsigned: Vec<UnsignedFact>,
+    /// See [`Claims::endorsed_until`].
+    pub endorsed_until: Option<UnixMillis>,
+}
+
+/// What the report data is held against.
+#[derive(Clone, Copy, Debug)]
+pub enum Binding<'a> {
+    /// A challenge that the caller issued: it must be current and answered, with the user data bound.
+    Issued(&'a ChallengeTerms),
+    /// A challenge whose terms the caller keeps elsewhere: it must be answered, with the user data bound.
+    Challenge(Challenge),
+    /// The exact 64 bytes.
+    ReportData(&'a [u8; 64]),
+    /// Nothing. The reason shows in the claims.
+    Unchecked {
+        /// Why that is right here.
+        because: &'static str,
+    },
+}
+
+/// Why evidence was not verified, by who is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// Nothing to verify.
+    #[error("evidence is empty")]
+    Empty,
+    /// Larger than evidence can be.
+    #[error("evidence has {size} bytes, more than the {limit} allowed")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The most that is read.
+        limit: usize,
+    },
+    /// No verifier knows the bytes.
+    #[error("evidence has the format of no TEE that this verifier knows")]
+    NotRecognised,
+    /// The set has no verifier for this TEE.
+    #[error("this verifier does not accept evidence of TEE `{tee}`")]
+    NotAccepted {
+        /// The TEE in question.
+        tee: TeeKind,
+    },
+    /// The bytes break the format.
+    #[error("malformed evidence: {what} at byte {offset}")]
+    Malformed {
+        /// What is wrong.
+        what: String,
+        /// Where, from the start of the evidence.
+        offset: usize,
+    },
+    /// Bytes that belong to nothing.
+    #[error("{length} bytes that belong to nothing follow the evidence at byte {offset}")]
+    TrailingBytes {
+        /// Where they start.
+        offset: usize,
+        /// How many there are.
+        length: usize,
+    },
+    /// A known format that is not supported.
+    #[error("unsupported evidence: {what}")]
+    Unsupported {
+        /// What it is.
+        what: String,
+    },
+    /// Endorsements are needed that did not come along.
+    #[error("endorsements are missing: {}", list(wants))]
+    EndorsementsMissing {
+        /// Which.
+        wants: Vec<Want>,
+    },
+    /// An endorsement that its vendor would not have made, or that is not for this evidence.
+    #[error("endorsement from {origin} does not serve: {what}")]
+    EndorsementInvalid {
+        /// Where it came from.
+        origin: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// An endorsement outside of its time.
+    #[error("endorsement from {origin} is not current: {what}")]
+    EndorsementNotCurrent {
+        /// Where it came from.
+        origin: String,
+        /// Which part, and when it was.
+        what: String,
+    },
+    /// A certificate chain that does not end in the vendor's root, or is revoked or expired.
+    #[error("certificate chain is not trusted: {what}")]
+    Untrusted {
+        /// Which, and why.
+        what: String,
+    },
+    /// A signature that does not verify.
+    #[error("signature is invalid: {what}")]
+    SignatureInvalid {
+        /// Over what.
+        what: String,
+    },
+    /// The quoting enclave, module or firmware is not the vendor's.
+    #[error("vendor component is not genuine: {what}")]
+    ComponentInvalid {
+        /// Which, and why.
+        what: String,
+    },
+    /// The platform meets no TCB level at all.
+    #[error("platform meets no TCB level: {}", shortfall_list(shortfalls))]
+    NoTcbLevel {
+        /// What is missing to the lowest level.
+        shortfalls: Vec<Shortfall>,
+    },
+    /// The platform's keys are revoked.
+    #[error("platform's TCB level is revoked")]
+    TcbRevoked,
+    /// An attribute with which nothing the TEE says holds.
+    #[error("attribute is not acceptable: {what}")]
+    AttributeInvalid {
+        /// Which, and why.
+        what: String,
+    },
+    /// The evidence answers another challenge: it is a replay, or it is somebody else's.
+    #[error("evidence answers challenge {found}, not {expected}")]
+    ChallengeMismatch {
+        /// The challenge it should answer.
+        expected: String,
+        /// What it carries.
+        found: String,
+    },
+    /// The challenge is too old.
+    #[error("challenge expired at {expired_at}")]
+    ChallengeExpired {
+        /// When.
+        expired_at: UnixMillis,
+    },
+    /// The user data that came along is not what the evidence binds.
+    #[error("user data does not have the digest that the evidence binds")]
+    UserDataMismatch,
+    /// The user data is bound, but is not in its canonical form or not for this challenge.
+    #[error("user data is not acceptable: {what}")]
+    UserDataInvalid {
+        /// Why.
+        what: String,
+    },
+    /// The report data is not the expected.
+    #[error("report data is {found}, not {expected}")]
+    ReportDataMismatch {
+        /// The 64 bytes asked for, in hex.
+        expected: String,
+        /// The 64 bytes signed, in hex.
+        found: String,
+    },
+}
+
+impl VerifyError {
+    /// Whether something outside is missing, rather than the evidence being bad.
+    pub const fn is_missing_input(&self) -> bool {
+        matches!(self, Self::EndorsementsMissing { .. })
+    }
+}
+
+fn list(wants: &[Want]) -> String {
+    wants.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn shortfall_list(shortfalls: &[Shortfall]) -> String {
+    let line = |s: &Shortfall| format!("{} is {}, lowest level needs {}", s.component, s.have, s.needs);
+    shortfalls.iter().map(line).collect::<Vec<_>>().join("; ")
+}
+
+/// A set of verifiers that decides what counts as evidence.
+pub struct VerifierSet {
+    verifiers: Vec<Box<dyn TeeVerifier>>,
+}
+
+/// A verifier that does not belong into a set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifierSetError {
+    /// A production set was given a simulated TEE's verifier.
+    #[error("a production verifier set takes no simulated TEE")]
+    SimulatedInProduction,
+    /// Something else was passed off as the simulated one.
+    #[error("`{0}` is not the simulated TEE's verifier")]
+    NotSimulated(TeeKind),
+}
+
+impl VerifierSet {
+    /// Verifiers of real hardware only.
+    ///
+    /// # Errors
+    /// If one of them is of the simulated TEE.
+    pub fn production(verifiers: Vec<Box<dyn TeeVerifier>>) -> Result<Self, VerifierSetError> {
+        if verifiers.iter().any(|verifier| verifier.descriptor().tee == TeeKind::Simulated) {
+            return Err(VerifierSetError::SimulatedInProduction);
+        }
+        Ok(Self { verifiers })
+    }
+
+    /// Verifiers of real hardware, and one of a simulated TEE that proves nothing. For development.
+    ///
+    /// # Errors
+    /// If a verifier stands in the wrong place.
+    pub fn dangerous_with_simulated(
+        verifiers: Vec<Box<dyn TeeVerifier>>,
+        simulated: Box<dyn TeeVerifier>,
+    ) -> Result<Self, VerifierSetError> {
+        let tee = simulated.descriptor().tee;
+        if tee != TeeKind::Simulated {
+            return Err(VerifierSetError::NotSimulated(tee));
+        }
+        let mut set = Self::production(verifiers)?;
+        set.verifiers.insert(0, simulated);
+        Ok(set)
+    }
+
+    /// The TEE whose format raw bytes have, judged by content. Earlier verifiers win.
+    pub fn recognise(&self, evidence: &[u8]) -> Option<TeeKind> {
+        self.verifiers.iter().map(|v| (v, v.descriptor().tee)).find(|(v, _)| v.recognises(evidence)).map(|(_, tee)| tee)
+    }
+
+    /// The endorsements that `evidence` needs.
+    ///
+    /// # Errors
+    /// If it cannot be parsed so far, or its TEE is not accepted.
+    pub fn wants(&self, evidence: &Evidence) -> Result<Vec<Want>, VerifyError> {
+        check_size(&evidence.bytes)?;
+        self.verifier(evidence.tee)?.wants(&evidence.bytes)
+    }
+
+    /// Verifies evidence: its size, its signatures and endorsements at `now`, and what it binds.
+    ///
+    /// # Errors
+    /// The first thing that is not as it must be; there are no partial results.
+    pub fn verify(
+        &self,
+        evidence: &Evidence,
+        binding: Binding<'_>,
+        endorsements: &Endorsements,
+        now: UnixMillis,
+    ) -> Result<Verified<Claims>, VerifyError> {
+        check_size(&evidence.bytes)?;
+        let raw = self.verifier(evidence.tee)?.verify(&evidence.bytes, endorsements, now)?;
+        let (binding, user_data) = check_binding(evidence, binding, &raw.report_data, now)?;
+        let debug_or_simulated = raw.debug || evidence.tee == TeeKind::Simulated;
+        Ok(Verified::seal(Claims {
+            tee: evidence.tee,
+            assurance: if debug_or_simulated { Assurance::Simulated } else { evidence.tee.assurance() },
+            evidence_id: EvidenceId::of(evidence.tee, &raw.report_data),
+            report_data: Measurement(raw.report_data.to_vec()),
+            binding,
+            user_data,
+            device: raw.device,
+            debug: raw.debug,
+            tcb: raw.tcb,
+            measurements: raw.measurements,
+            attributes: raw.attributes,
+            unsigned: raw.unsigned,
+            endorsed_until: raw.endorsed_until,
+        }))
+    }
+
+    fn verifier(&self, tee: TeeKind) -> Result<&dyn TeeVerifier, VerifyError> {
+        self.verifiers
+            .iter()
+            .map(Box::as_ref)
+            .find(|verifier| verifier.descriptor().tee == tee)
+            .ok_or(VerifyError::NotAccepted { tee })
+    }
+}
+
+fn check_size(evidence: &[u8]) -> Result<(), VerifyError> {
+    match evidence.len() {
+        0 => Err(VerifyError::Empty),
+        size if size > MAX_EVIDENCE => Err(VerifyError::TooLarge { size, limit: MAX_EVIDENCE }),
+        _ => Ok(()),
+    }
+}
+
+/// Holds the signed report data against what the caller expects. Gives what was checked, for people, and
+/// the user data where it is bound.
+fn check_binding(
+    evidence: &Evidence,
+    binding: Binding<'_>,
+    report_data: &[u8; 64],
+    now: UnixMillis,
+) -> Result<(String, Option<BoundUserData>), VerifyError> {
+    match binding {
+        Binding::Issued(terms) => {
+            if now >= terms.expires_at {
+                return Err(VerifyError::ChallengeExpired { expired_at: terms.expires_at });
+            }
+            let user_data = check_challenge(evidence, terms.challenge(), report_data)?;
+            let invalid = |what: String| Err(VerifyError::UserDataInvalid { what });
+            if user_data.node != terms.node {
+                return invalid(format!("it names node {}, the challenge is for {}", user_data.node, terms.node));
+            }
+            if user_data.purpose != terms.purpose {
+                let (found, wanted) = (user_data.purpose.as_str(), terms.purpose.as_str());
+                return invalid(format!("its purpose is {found}, the challenge is for {wanted}"));
+            }
+            Ok((format!("issued challenge {}", terms.challenge().digest()), Some(user_data)))
+        }
+        Binding::Challenge(challenge) => {
+            let user_data = check_challenge(evidence, challenge, report_data)?;
+            Ok((format!("challenge {}", challenge.digest()), Some(user_data)))
+        }
+        Binding::ReportData(expected) if expected == report_data => Ok(("report data".to_owned(), None)),
+        Binding::ReportData(expected) => Err(VerifyError::ReportDataMismatch {
+            expected: hex::encode(expected),
+            found: hex::encode(report_data),
+        }),
+        Binding::Unchecked { because } => Ok((format!("unchecked: {because}"), None)),
+    }
+}
+
+fn check_challenge(
+    evidence: &Evidence,
+    challenge: Challenge,
+    report_data: &[u8; 64],
+) -> Result<BoundUserData, VerifyError> {
+    let user_data = evidence.user_data.as_deref().unwrap_or_default();
+    let expected = challenge.bind_bytes(user_data);
+    let (expected_challenge, expected_bound) = expected.as_bytes().split_at(32);
+    let (found_challenge, found_bound) = report_data.split_at(32);
+    if expected_challenge != found_challenge {
+        return Err(VerifyError::ChallengeMismatch {
+            expected: hex::encode(expected_challenge),
+            found: hex::encode(found_challenge),
+        });
+    }
+    if expected_bound != found_bound {
+        return Err(VerifyError::UserDataMismatch);
+    }
+    let invalid = |what: &str| VerifyError::UserDataInvalid { what: what.to_owned() };
+    let parsed = BoundUserData::from_canonical(user_data).ok_or_else(|| invalid("it is not in canonical form"))?;
+    if parsed.tee != evidence.tee {
+        return Err(invalid(&format!("it names TEE `{}`, the evidence is of `{}`", parsed.tee, evidence.tee)));
+    }
+    Ok(parsed)
+}
+
+#[cfg(test)]
+mod tests;

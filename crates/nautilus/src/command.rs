@@ -1,0 +1,9 @@
+//! One file a command.
+
+pub mod attest;
+pub mod config;
+pub mod detect;
+pub mod ledger;
+pub mod proof;
+pub mod up;
+pub mod verify;

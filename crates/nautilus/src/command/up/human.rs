@@ -1,0 +1,104 @@
+//! Events as lines for people.
+
+use nautilus_agent::event::{BootFacts, EnclaveStatus, Event, What};
+use nautilus_core::AppraisalVerdict;
+
+/// The lines of an event; none for events that only programs want.
+pub fn lines(event: &Event) -> Option<String> {
+    let text = match &event.what {
+        What::Listening { url } => stage("page", url),
+        What::Detect { reason, .. } => stage("detect", reason),
+        What::Enclave(facts) => {
+            let (image, hash) = (&facts.image, short(&facts.image_hash));
+            let detail = match facts.status {
+                EnclaveStatus::Created => format!("created: process {}, image {image}, sha256 {hash}", facts.pid),
+                EnclaveStatus::Initialized => {
+                    let key = facts.tee_key.map(|key| short(&key)).unwrap_or_default();
+                    let boot = facts.boot_id.map(|boot| short(&boot)).unwrap_or_default();
+                    format!("initialized: boot {boot}, signing key {key} made inside")
+                }
+                EnclaveStatus::Attested => "attested".to_owned(),
+                EnclaveStatus::Running => "running: samples are signed inside".to_owned(),
+                EnclaveStatus::Terminated => "terminated".to_owned(),
+            };
+            stage("enclave", &format!("`{}` {detail}", facts.name))
+        }
+        What::Boot(facts) => boot(facts),
+        What::Sample(signed) => {
+            let metrics = &signed.sample.metrics;
+            stage(
+                "sample",
+                &format!(
+                    "{}: cpu {}, memory {}, disk {}, load {}.{:02}, {} processes; signed {}",
+                    signed.sample.sequence,
+                    percent(metrics.cpu_usage_bp),
+                    percent(metrics.memory_usage_bp),
+                    percent(metrics.disk_usage_bp),
+                    metrics.load_average_centi[0] / 100,
+                    metrics.load_average_centi[0] % 100,
+                    metrics.process_count,
+                    short(&signed.signature),
+                ),
+            )
+        }
+        What::Proof { proof, checks } => stage(
+            "proof",
+            &format!(
+                "{}: {} of {} slots covered in {} s, {} checks passed; proof {}",
+                proof.sequence,
+                proof.covered,
+                proof.slots,
+                proof.time_range.duration,
+                checks.iter().filter(|check| check.passed).count(),
+                short(&proof.proof_id),
+            ),
+        ),
+        What::Settled { sequence, height, entry, .. } => {
+            stage("settled", &format!("{sequence}: at height {height} of the ledger, entry {}", short(entry)))
+        }
+        What::Reward { amount, accrued, wallet, .. } => {
+            stage("reward", &format!("{amount} units to {}; {accrued} in all", short(wallet)))
+        }
+        What::Warning { detail } => stage("warning", detail),
+        What::Stopped { reason, settled, reward } => {
+            stage("stopped", &format!("{reason}; {settled} proofs settled, {reward} units earned in this run"))
+        }
+    };
+    Some(text)
+}
+
+fn boot(facts: &BootFacts) -> String {
+    let verdict = match facts.verdict {
+        AppraisalVerdict::Accepted => "accepted",
+        AppraisalVerdict::Rejected => "rejected",
+    };
+    let policy = facts.appraisal["policy"].as_str().unwrap_or_default();
+    let mut lines = vec![stage(
+        "boot",
+        &format!(
+            "{verdict} by policy `{policy}`: assurance {}, node {}, evidence {}",
+            facts.assurance,
+            short(&facts.node_id),
+            facts.evidence_file
+        ),
+    )];
+    for finding in facts.appraisal["findings"].as_array().into_iter().flatten() {
+        let mark = if finding["passed"] == true { "ok  " } else { "FAIL" };
+        let text = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+        lines.push(stage("", &format!("{mark} {}: {}", text("rule"), text("detail"))));
+    }
+    lines.join("\n")
+}
+
+fn stage(name: &str, detail: &str) -> String {
+    format!("{name:<8} {detail}")
+}
+
+fn percent(basis_points: u16) -> String {
+    format!("{}.{:02} %", basis_points / 100, basis_points % 100)
+}
+
+fn short(value: &impl ToString) -> String {
+    let text = value.to_string();
+    text.get(..16).map(|head| format!("{head}…")).unwrap_or(text)
+}

@@ -1,0 +1,171 @@
+//! Everything that `nautilus up` decides before it starts anything.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nautilus_agent::config::{Config, FlagValue, Origin, parse_duration};
+use nautilus_agent::enclave_process::image_hash;
+use nautilus_agent::event::What;
+use nautilus_agent::runner::Settings;
+use nautilus_core::{Measurement, Policy, TeeKind, VerifierSet};
+use nautilus_ledger::EmbeddedLedger;
+use nautilus_tee::detect::{Detection, Detector};
+use nautilus_tee::simulated;
+use nautilus_verifier::VerifierKey;
+
+use super::Up;
+use crate::cli::Global;
+use crate::command::verify::simulated_directory;
+use crate::command::{config, ledger};
+use crate::failure::Failure;
+use crate::input::now;
+
+/// Time between samples where nobody says otherwise: short, so that a first run shows something.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
+/// TEEs that this program can get evidence from.
+const ATTESTERS: [TeeKind; 1] = [TeeKind::Simulated];
+
+/// What will be done.
+pub struct Plan {
+    /// The first event.
+    pub detected: What,
+    /// What the user should know before.
+    pub warnings: Vec<String>,
+    /// Where page and API are served.
+    pub listen: std::net::SocketAddr,
+    /// When to stop by itself.
+    pub stop_after: Option<Duration>,
+    /// The agent's settings; its verifier is this process's.
+    pub settings: Settings,
+    /// Whose evidence counts.
+    pub verifier_set: VerifierSet,
+    /// What is wanted of it.
+    pub policy: Policy,
+    /// With what verdicts are signed.
+    pub verifier_key: VerifierKey,
+    /// Where proofs are settled.
+    pub ledger: EmbeddedLedger,
+}
+
+impl Plan {
+    /// Decides, and opens what is kept in the data directory.
+    pub fn make(up: &Up, global: &Global) -> Result<Self, Failure> {
+        let config = config::load(global, up.flags())?;
+        if !config.enabled() {
+            return Err(Failure::usage(anyhow::anyhow!("the configuration says `enabled: false`: nothing to do")));
+        }
+        let window = parse_flag("--window", &up.window)?;
+        let stop_after = up.stop_after.as_deref().map(|text| parse_flag("--for", text)).transpose()?;
+        let interval = interval(&config);
+        if window < interval {
+            return Err(Failure::usage(anyhow::anyhow!("--window is shorter than the time between samples")));
+        }
+        let detection = Detector::new("/").detect();
+        let mut warnings: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
+        let (chosen, reason) = choose(&config, &detection)?;
+        warnings.extend(unused_settings(&config));
+
+        let data_dir = global.data_dir()?;
+        let ledger_path = ledger::path(&data_dir);
+        let verifier_key = VerifierKey::open_or_create(&data_dir.join("verifier/verifier.key"))?;
+        let ledger = ledger::open_or_create(&ledger_path, verifier_key.public())?;
+        let simulated_dir = simulated_directory(&data_dir);
+        let vendor = simulated::Vendor::open_or_create(&simulated_dir, now())?;
+        let enclave_image = enclave_image(&config)?;
+        let mrenclave = Measurement(image_hash(&enclave_image)?.0.to_vec());
+        let pcr_policy = config
+            .pcr_policy()
+            .iter()
+            .map(|(index, value)| (format!("pcr{index}"), Measurement(value.clone())))
+            .collect();
+        Ok(Self {
+            detected: What::Detect { chosen, reason, tees: serde_json::to_value(detection.tees())? },
+            warnings,
+            listen: up.listen,
+            stop_after,
+            settings: Settings {
+                directory: data_dir.join("agent"),
+                simulated: simulated_dir,
+                enclave_image,
+                verifier: String::new(),
+                interval,
+                window,
+                batch: config.proof_batch_size(),
+            },
+            verifier_set: simulated::verifier_set(vendor.root_der().to_vec()),
+            policy: Policy::development(mrenclave, pcr_policy),
+            verifier_key,
+            ledger,
+        })
+    }
+}
+
+impl Up {
+    fn flags(&self) -> Vec<FlagValue> {
+        let given = [
+            ("--interval", "metrics_interval", &self.interval),
+            ("--tee-type", "tee_type", &self.tee_type),
+        ];
+        given
+            .into_iter()
+            .filter_map(|(flag, key, value)| Some(FlagValue { flag, key, value: value.clone()? }))
+            .collect()
+    }
+}
+
+fn parse_flag(flag: &str, text: &str) -> Result<Duration, Failure> {
+    let parsed = parse_duration(text);
+    parsed.map_err(|error| Failure::usage(error).context(format!("{flag} {text:?} is no duration")))
+}
+
+fn interval(config: &Config) -> Duration {
+    let rows = config.resolved_rows();
+    let origin = rows.iter().find(|row| row.key.ends_with(".metrics_interval")).map(|row| &row.origin);
+    if origin == Some(&Origin::Default) { DEFAULT_INTERVAL } else { config.metrics_interval() }
+}
+
+/// The TEE to use, and why, in words for the user.
+fn choose(config: &Config, detection: &Detection) -> Result<(TeeKind, String), Failure> {
+    let usable = detection.preferred().filter(|kind| ATTESTERS.contains(kind));
+    let configured = config.tee_type();
+    let detected = if configured.is_some() { detection.preferred() } else { usable };
+    let chosen = config.check_tee(detected, true).map_err(Failure::usage)?;
+    if !ATTESTERS.contains(&chosen) {
+        return Err(Failure::missing(anyhow::anyhow!(
+            "this version cannot get evidence from `{chosen}` yet: write tee_type: \"simulated\" to try the rest"
+        )));
+    }
+    let simulated = "using the simulated one under a development policy, which proves nothing about this machine";
+    let reason = match (configured, detection.preferred()) {
+        (Some(_), _) => format!("tee_type asks for it: {simulated}"),
+        (None, None) => format!("no TEE can be used on this machine (see `nautilus detect`): {simulated}"),
+        (None, Some(found)) => {
+            format!("this machine has `{found}`, but this version cannot get evidence from it yet: {simulated}")
+        }
+    };
+    Ok((chosen, reason))
+}
+
+/// Settings that this version does not act upon: said, not ignored in silence.
+fn unused_settings(config: &Config) -> Vec<String> {
+    let unused = [
+        (config.attestation_url().is_some(), "attestation_url", "the verifier of `nautilus up` is in this process"),
+        (config.key_provision_url().is_some(), "key_provision_url", "keys are made in the enclave"),
+        (config.quote_provider().is_some(), "quote_provider", "the simulated TEE has only one"),
+        (config.debug_mode(), "debug_mode", "the simulated enclave has no debug mode"),
+    ];
+    unused
+        .into_iter()
+        .filter(|(set, _, _)| *set)
+        .map(|(_, name, why)| format!("`{name}` is set and not used: {why}"))
+        .collect()
+}
+
+/// The enclave's program: as configured, or the one beside this program.
+pub fn enclave_image(config: &Config) -> Result<PathBuf, Failure> {
+    if let Some(image) = config.enclave_image() {
+        return Ok(image.to_owned());
+    }
+    let beside = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
+    Ok(beside.join("nautilus-enclave"))
+}

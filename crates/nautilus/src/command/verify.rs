@@ -1,0 +1,288 @@
+//! `nautilus verify`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use nautilus_core::{
+    Appraisal, AppraisalVerdict, Binding, Challenge, Claims, Endorsements, Evidence, EvidenceFile, Finding,
+    MAX_EVIDENCE, MAX_EVIDENCE_FILE, Policy, Tcb, TeeKind, UnixMillis, Verified, VerifierSet, VerifyError,
+};
+use serde::Serialize;
+
+use crate::cli::Global;
+use crate::failure::{Failure, MISSING, REJECTED};
+use crate::input::{now, read_bounded, read_endorsements};
+
+/// Verify evidence: raw quotes of any known TEE, recognised by content, or an evidence file.
+///
+/// Without --policy it says only what is true: `genuine` means that hardware of this kind signed the evidence,
+/// whatever state that hardware is in. With --policy it also says whether the policy accepts it.
+#[derive(Args)]
+pub struct Verify {
+    /// Evidence to verify; `-` for standard input
+    file: PathBuf,
+    /// Collateral of the vendor: a file, or a directory of .json files; may be given several times
+    #[arg(long, value_name = "PATH")]
+    endorsements: Vec<PathBuf>,
+    /// Policy to appraise the evidence by
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Verify as of this time [default: now]
+    #[arg(long, value_name = "RFC3339")]
+    at: Option<UnixMillis>,
+    /// The 64 bytes of report data that the evidence must carry
+    #[arg(long, value_name = "HEX", value_parser = parse_report_data)]
+    report_data: Option<ReportDataArgument>,
+    /// Show every claim
+    #[arg(long)]
+    show: bool,
+    #[command(flatten)]
+    trust: Trust,
+}
+
+/// Whom to believe.
+#[derive(Args)]
+pub struct Trust {
+    /// Also accept evidence of the simulated TEE whose root lies in the data directory. It proves nothing
+    #[arg(long)]
+    pub dangerous_allow_simulated: bool,
+}
+
+#[derive(Clone, Copy)]
+struct ReportDataArgument([u8; 64]);
+
+fn parse_report_data(text: &str) -> Result<ReportDataArgument, String> {
+    let mut bytes = [0; 64];
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| "expected 128 hex digits (64 bytes)".to_owned())?;
+    Ok(ReportDataArgument(bytes))
+}
+
+impl Trust {
+    /// The verifiers that decide.
+    pub fn verifier_set(&self, global: &Global) -> Result<VerifierSet, Failure> {
+        if !self.dangerous_allow_simulated {
+            return Ok(nautilus_tee::production());
+        }
+        let directory = simulated_directory(&global.data_dir()?);
+        let root = nautilus_tee::simulated::read_root(&directory).map_err(|error| {
+            Failure::missing(error).context("the data directory holds no simulated TEE: run `nautilus up` first")
+        })?;
+        Ok(nautilus_tee::simulated::verifier_set(root))
+    }
+}
+
+/// Where the simulated vendor and platform live.
+pub fn simulated_directory(data_dir: &Path) -> PathBuf {
+    data_dir.join("simulated")
+}
+
+/// What `verify` prints as JSON.
+#[derive(Serialize)]
+struct Report<'a> {
+    verdict: &'static str,
+    tee: Option<TeeKind>,
+    tcb: Option<&'a Tcb>,
+    claims: Option<&'a Claims>,
+    findings: Vec<Finding>,
+    error: Option<ErrorReport<'a>>,
+    verified_at: UnixMillis,
+}
+
+#[derive(Serialize)]
+struct ErrorReport<'a> {
+    detail: String,
+    #[serde(flatten)]
+    error: &'a VerifyError,
+}
+
+/// Evidence with what came along.
+pub struct Input {
+    /// The evidence.
+    pub evidence: Evidence,
+    /// The challenge that its file names.
+    pub challenge: Option<Challenge>,
+    /// Endorsements from its file.
+    pub endorsements: Endorsements,
+}
+
+impl Verify {
+    /// Runs the command.
+    pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
+        let set = self.trust.verifier_set(global)?;
+        let policy = self.policy.as_deref().map(read_policy).transpose()?;
+        let mut endorsements = read_endorsements(&self.endorsements)?;
+        let at = self.at.unwrap_or_else(now);
+        let bytes = read_bounded(&self.file, MAX_EVIDENCE_FILE)?;
+        let result = read_evidence(bytes, &set)?.and_then(|input| {
+            endorsements.0.extend(input.endorsements.0.iter().cloned());
+            let binding = self.binding(&input);
+            let claims = set.verify(&input.evidence, binding, &endorsements, at);
+            claims.map_err(|error| (Some(input.evidence.tee), error))
+        });
+        Ok(match result {
+            Ok(claims) => self.report_genuine(global, claims, policy.as_ref(), at)?,
+            Err((tee, error)) => report_error(global, tee, &error, at)?,
+        })
+    }
+
+    fn binding(&self, input: &Input) -> Binding<'_> {
+        match (&self.report_data, input.challenge) {
+            (Some(bytes), _) => Binding::ReportData(&bytes.0),
+            (None, Some(challenge)) => Binding::Challenge(challenge),
+            (None, None) => Binding::Unchecked { because: "no --report-data was given" },
+        }
+    }
+
+    fn report_genuine(
+        &self,
+        global: &Global,
+        claims: Verified<Claims>,
+        policy: Option<&Policy>,
+        at: UnixMillis,
+    ) -> Result<ExitCode, Failure> {
+        let mut findings = truths(&claims);
+        let appraisal = policy.map(|policy| policy.appraise(claims.clone(), at));
+        findings.extend(appraisal.iter().flat_map(Appraisal::findings).cloned());
+        let verdict = match appraisal.as_ref().map(Appraisal::verdict) {
+            None => "genuine",
+            Some(AppraisalVerdict::Accepted) => "accepted",
+            Some(AppraisalVerdict::Rejected) => "rejected",
+        };
+        let report = Report {
+            verdict,
+            tee: Some(claims.tee),
+            tcb: Some(&claims.tcb),
+            claims: Some(&claims),
+            findings,
+            error: None,
+            verified_at: at,
+        };
+        if global.json {
+            println!("{}", serde_json::to_string_pretty(&report)?);
+        } else {
+            print_report(&report, self.show);
+        }
+        Ok(if verdict == "rejected" { ExitCode::from(REJECTED) } else { ExitCode::SUCCESS })
+    }
+}
+
+/// Reads a policy file.
+pub fn read_policy(path: &Path) -> Result<Policy, Failure> {
+    let bytes = read_bounded(path, 1024 * 1024)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::usage(anyhow::anyhow!("policy {} is not UTF-8", path.display())))?;
+    Policy::from_yaml(&text)
+        .map_err(|error| Failure::usage(error).context(format!("policy {} is not usable", path.display())))
+}
+
+/// Tells an evidence file from raw evidence by its first byte. What is neither is bad evidence, not a failure.
+#[expect(clippy::type_complexity, reason = "a failure of ours outside, a fault of the evidence inside")]
+pub fn read_evidence(
+    bytes: Vec<u8>,
+    set: &VerifierSet,
+) -> Result<Result<Input, (Option<TeeKind>, VerifyError)>, Failure> {
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{') {
+        let malformed = |what: String| (None, VerifyError::Malformed { what, offset: 0 });
+        let file = EvidenceFile::from_json(&bytes).map_err(|error| malformed(error.to_string()));
+        return Ok(file.map(|file| Input {
+            evidence: file.evidence,
+            challenge: Some(file.challenge),
+            endorsements: file.endorsements,
+        }));
+    }
+    if bytes.is_empty() {
+        return Ok(Err((None, VerifyError::Empty)));
+    }
+    if bytes.len() > MAX_EVIDENCE {
+        return Ok(Err((None, VerifyError::TooLarge { size: bytes.len(), limit: MAX_EVIDENCE })));
+    }
+    Ok(match set.recognise(&bytes) {
+        Some(tee) => Ok(Input {
+            evidence: Evidence { tee, bytes, user_data: None },
+            challenge: None,
+            endorsements: Endorsements::default(),
+        }),
+        None => Err((None, VerifyError::NotRecognised)),
+    })
+}
+
+/// What is true of genuine evidence, as findings beside a policy's.
+fn truths(claims: &Claims) -> Vec<Finding> {
+    let fact = |rule: &str, detail: String| Finding { rule: rule.to_owned(), passed: true, detail };
+    let mut facts = vec![
+        fact("genuine", format!("signed by a {} device, family {}", claims.tee, claims.device.family.as_deref().unwrap_or("unknown"))),
+        fact("report data", claims.binding.clone()),
+    ];
+    facts.extend(claims.unsigned.iter().map(|unsigned| {
+        fact("unsigned bytes", format!("{}: {}", unsigned.what, unsigned.detail))
+    }));
+    facts
+}
+
+fn report_error(
+    global: &Global,
+    tee: Option<TeeKind>,
+    error: &VerifyError,
+    at: UnixMillis,
+) -> Result<ExitCode, Failure> {
+    let report = Report {
+        verdict: "rejected",
+        tee,
+        tcb: None,
+        claims: None,
+        findings: vec![Finding { rule: "genuine".to_owned(), passed: false, detail: error.to_string() }],
+        error: Some(ErrorReport { detail: error.to_string(), error }),
+        verified_at: at,
+    };
+    if global.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print_report(&report, false);
+        if let VerifyError::EndorsementsMissing { wants } = error {
+            println!("\nGet these and name them with --endorsements:");
+            wants.iter().flat_map(|want| &want.urls).for_each(|url| println!("  {url}"));
+        }
+    }
+    Ok(ExitCode::from(if error.is_missing_input() { MISSING } else { REJECTED }))
+}
+
+fn print_report(report: &Report<'_>, show: bool) {
+    println!("verdict    {}", report.verdict);
+    if let Some(tee) = report.tee {
+        println!("tee        {tee}");
+    }
+    if let Some(claims) = report.claims {
+        println!("assurance  {}", claims.assurance);
+        println!("debug      {}", if claims.debug { "yes: nothing this TEE says can be relied upon" } else { "no" });
+    }
+    if let Some(tcb) = report.tcb {
+        print_tcb(tcb);
+    }
+    println!("findings");
+    for finding in &report.findings {
+        println!("  {} {}: {}", if finding.passed { "ok  " } else { "FAIL" }, finding.rule, finding.detail);
+    }
+    if let Some(claims) = report.claims.filter(|_| show) {
+        println!("measurements");
+        claims.measurements.iter().for_each(|(name, value)| println!("  {name:<16} {value}"));
+        println!("attributes");
+        claims.attributes.iter().for_each(|(name, value)| println!("  {name:<20} {value}"));
+        println!("report data\n  {}", claims.report_data);
+        println!("device\n  {} {}", claims.device.scheme, claims.device.id);
+    }
+}
+
+fn print_tcb(tcb: &Tcb) {
+    let date = tcb.date.as_deref().unwrap_or("unknown date");
+    println!("tcb        {} (level of {date})", tcb.status);
+    if !tcb.advisories.is_empty() {
+        println!("advisories {}", tcb.advisories.join(", "));
+    }
+    for short in &tcb.shortfalls {
+        println!(
+            "  short    {} is {}, level {} of {} needs {}",
+            short.component, short.have, short.level, short.since, short.needs
+        );
+    }
+}

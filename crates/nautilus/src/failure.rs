@@ -1,0 +1,55 @@
+//! Failures and their exit codes.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+/// Exit code 1: evidence, a proof or a ledger was checked and rejected.
+pub const REJECTED: u8 = 1;
+/// Exit code 2: the command line or the configuration is wrong.
+pub const USAGE: u8 = 2;
+/// Exit code 3: something outside is missing, such as a device, a service or a file.
+pub const MISSING: u8 = 3;
+
+/// An error on its way to the user, with its exit code.
+pub struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    /// Something was checked and rejected.
+    pub fn rejected(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: REJECTED, error: error.into() }
+    }
+
+    /// Wrong usage or configuration.
+    pub fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: USAGE, error: error.into() }
+    }
+
+    /// Something outside is missing.
+    pub fn missing(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: MISSING, error: error.into() }
+    }
+
+    /// The same failure with what was being done in front.
+    pub fn context(self, doing: impl Display + Send + Sync + 'static) -> Self {
+        Self { code: self.code, error: self.error.context(doing) }
+    }
+
+    /// Tells the user and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        eprintln!("nautilus: {}", self.error);
+        for cause in self.error.chain().skip(1) {
+            eprintln!("  because: {cause}");
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+/// Most errors are of the outside: files, sockets, devices.
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::missing(error)
+    }
+}

@@ -1,0 +1,79 @@
+//! Reading what the user names: bounded, from a file or standard input.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use nautilus_core::{Endorsement, EndorsementKind, Endorsements, UnixMillis};
+
+use crate::failure::Failure;
+
+/// Most endorsement files that are read from one directory.
+const MAX_DIRECTORY: usize = 1024;
+
+/// Reads at most `limit` bytes and one more, so that the caller can tell what is too large. `-` is
+/// standard input.
+pub fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
+    let limit = u64::try_from(limit)?.saturating_add(1);
+    let mut bytes = Vec::new();
+    let result = if path == Path::new("-") {
+        io::stdin().lock().take(limit).read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|file| {
+            if file.metadata()?.is_dir() {
+                return Err(io::Error::from(io::ErrorKind::IsADirectory));
+            }
+            file.take(limit).read_to_end(&mut bytes)
+        })
+    };
+    result.map_err(|error| Failure::missing(error).context(format!("cannot read {}", path.display())))?;
+    Ok(bytes)
+}
+
+/// Reads endorsements: files, or directories whose `.json` files are taken.
+pub fn read_endorsements(paths: &[PathBuf]) -> Result<Endorsements, Failure> {
+    let mut endorsements = Vec::new();
+    for path in paths {
+        for file in endorsement_files(path)? {
+            let bytes = read_bounded(&file, Endorsements::MAX_SIZE)?;
+            if bytes.len() > Endorsements::MAX_SIZE {
+                let limit = Endorsements::MAX_SIZE;
+                return Err(Failure::rejected(anyhow::anyhow!(
+                    "endorsement {} has more than the {limit} bytes allowed",
+                    file.display()
+                )));
+            }
+            let origin = file.display().to_string();
+            endorsements.push(Endorsement { kind: EndorsementKind::DcapCollateral, bytes, origin });
+        }
+    }
+    Ok(Endorsements(endorsements))
+}
+
+fn endorsement_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let unreadable = |error: io::Error| Failure::missing(error).context(format!("cannot read {}", path.display()));
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(unreadable)? {
+        let file = entry.map_err(unreadable)?.path();
+        if file.extension().is_some_and(|extension| extension == "json") {
+            files.push(file);
+        }
+        if files.len() > MAX_DIRECTORY {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "{} holds more than {MAX_DIRECTORY} files: name the ones to use",
+                path.display()
+            )));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The machine's time.
+pub fn now() -> UnixMillis {
+    let passed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,175 @@
+//! Every message of metrics and settlement that is signed. Twin of `docs/wire.md`.
+
+use nautilus_core::{
+    Assurance, BootId, Digest32, EvidenceId, Kind, NodeId, PublicKey, Signature, SignedMessage, SuiAddress, TeeKind,
+    UnixMillis,
+};
+use serde::{Deserialize, Serialize};
+
+/// What a collector measured, as integers: what is signed has no floating point. Counters count from the
+/// machine's start. Whether the numbers are true depends on the proof's assurance: below `hardware-vm` the
+/// host supplies them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// CPU time in use since the last sample, in basis points of all CPUs.
+    pub cpu_usage_bp: u16,
+    /// Memory that is not available, in basis points.
+    pub memory_usage_bp: u16,
+    /// Root file system's space that is not available, in basis points.
+    pub disk_usage_bp: u16,
+    /// Load averages over 1, 5 and 15 minutes, in hundredths.
+    pub load_average_centi: [u32; 3],
+    /// Processes.
+    pub process_count: u32,
+    /// Threads of all processes.
+    pub thread_count: u32,
+    /// Open file descriptors of the whole system.
+    pub file_descriptors: u64,
+    /// Context switches since boot.
+    pub context_switches: u64,
+    /// Interrupts since boot.
+    pub interrupts: u64,
+    /// Bytes received on all interfaces but loopback.
+    pub network_rx_bytes: u64,
+    /// Bytes sent on all interfaces but loopback.
+    pub network_tx_bytes: u64,
+    /// Bytes read from all whole disks.
+    pub disk_read_bytes: u64,
+    /// Bytes written to all whole disks.
+    pub disk_written_bytes: u64,
+}
+
+/// One sample in a boot's chain. The enclave numbers and chains them; nobody else can.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// The node.
+    pub node: NodeId,
+    /// This run of the enclave.
+    pub boot: BootId,
+    /// 0, 1, 2, … within the boot.
+    pub sequence: u64,
+    /// When it was measured; strictly increasing within the boot.
+    pub at: UnixMillis,
+    /// Digest of the sample before; zero for the first.
+    pub previous: Digest32,
+    /// What was measured.
+    pub metrics: Metrics,
+}
+
+impl SignedMessage for Sample {
+    const KIND: Kind = Kind::Sample;
+}
+
+/// A sample with the enclave's signature. Untrusted until it is checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedSample {
+    /// The sample.
+    pub sample: Sample,
+    /// The TEE key's signature over it.
+    pub signature: Signature,
+}
+
+/// What a window's samples amount to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Summary {
+    /// Mean of `cpu_usage_bp`, rounded down.
+    pub cpu_usage_mean_bp: u16,
+    /// Highest `cpu_usage_bp`.
+    pub cpu_usage_max_bp: u16,
+    /// Highest `memory_usage_bp`.
+    pub memory_usage_max_bp: u16,
+    /// Highest `disk_usage_bp`.
+    pub disk_usage_max_bp: u16,
+}
+
+/// One window of samples: a leaf of the boot's append-only window log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// The node.
+    pub node: NodeId,
+    /// Kind of TEE that signed.
+    pub tee: TeeKind,
+    /// What that TEE can vouch for at most.
+    pub assurance: Assurance,
+    /// This run of the enclave.
+    pub boot: BootId,
+    /// 0, 1, 2, … within the boot; also the leaf's index in the log.
+    pub sequence: u64,
+    /// First instant of the window.
+    pub start: UnixMillis,
+    /// First instant after it.
+    pub end: UnixMillis,
+    /// Time between samples, in milliseconds.
+    pub interval_millis: u64,
+    /// Samples that the window should hold: an absent one counts as down.
+    pub slots: u32,
+    /// Slots in which there is a sample.
+    pub covered: u32,
+    /// Number of samples.
+    pub samples: u32,
+    /// RFC 9162 tree head over the samples' canonical bytes.
+    pub metrics_hash: Digest32,
+    /// The evidence that speaks for the signing key.
+    pub attestation_hash: EvidenceId,
+    /// What the samples amount to.
+    pub summary: Summary,
+}
+
+impl SignedMessage for Window {
+    const KIND: Kind = Kind::Window;
+}
+
+/// What the enclave and the wallet sign for one window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofStatement {
+    /// The window.
+    pub window: Window,
+    /// RFC 9162 tree head of the boot's window log with this window as its last leaf.
+    pub merkle_root: Digest32,
+    /// When the enclave signed.
+    pub issued_at: UnixMillis,
+    /// From when on the proof is not accepted any more.
+    pub expires_at: UnixMillis,
+}
+
+impl SignedMessage for ProofStatement {
+    const KIND: Kind = Kind::Proof;
+}
+
+/// The facts a node id is the digest of: a wallet, and a label by which it tells its nodes apart.
+#[derive(Serialize)]
+struct NodeName {
+    wallet: SuiAddress,
+    label: BootId,
+}
+
+impl SignedMessage for NodeName {
+    const KIND: Kind = Kind::NodeName;
+}
+
+/// The id of the node that `wallet` calls `label` (16 random bytes).
+pub fn node_id(wallet: SuiAddress, label: BootId) -> NodeId {
+    NodeId(NodeName { wallet, label }.digest().0)
+}
+
+/// A wallet's statement that a node is its own. Signed by the wallet as a Sui personal message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// The node; must be what wallet and label give.
+    pub node: NodeId,
+    /// The wallet that is rewarded.
+    pub wallet: SuiAddress,
+    /// The wallet's label for the node.
+    pub label: BootId,
+    /// The verifier whose ledger the node registers with.
+    pub verifier: PublicKey,
+}
+
+impl SignedMessage for Registration {
+    const KIND: Kind = Kind::Registration;
+}

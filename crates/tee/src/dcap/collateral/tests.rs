@@ -1,0 +1,148 @@
+//! The signer's role, on certificates of a test root. What needs no other certificates is tested on real collateral.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, IsCa, KeyPair,
+    date_time_ymd,
+};
+
+use super::*;
+
+const NOW: UnixMillis = UnixMillis::from_secs(1_750_334_171);
+
+struct Pki {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Pki {
+    fn new(name: &str) -> Self {
+        let mut params = params(&[name]);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self {
+            issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap(),
+        }
+    }
+
+    fn root(&self) -> Root {
+        Root::of_der(self.issuer.der().to_vec())
+    }
+
+    fn issue(&self, params: CertificateParams) -> String {
+        params
+            .signed_by(&KeyPair::generate().unwrap(), &self.issuer)
+            .unwrap()
+            .pem()
+    }
+}
+
+fn params(names: &[&str]) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    for name in names {
+        params.distinguished_name.push(DnType::CommonName, *name);
+    }
+    params.not_before = date_time_ymd(2025, 1, 1);
+    params.not_after = date_time_ymd(2026, 1, 1);
+    params
+}
+
+/// Real documents; only the chain that is passed in is looked at.
+fn check(chain: &str, root: &Root, now: UnixMillis) -> Result<(), VerifyError> {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../vectors/sgx/sgx-v3-prod/collateral-0.json"
+    );
+    let endorsement = Endorsement {
+        kind: EndorsementKind::DcapCollateral,
+        bytes: std::fs::read(path).unwrap(),
+        origin: "here".to_owned(),
+    };
+    Candidate::read(&endorsement)
+        .unwrap()
+        .check_signer("TCB Info", chain, now, root)
+}
+
+fn refusal(chain: &str, root: &Root) -> String {
+    match check(chain, root, NOW) {
+        Err(VerifyError::EndorsementInvalid { origin, what }) if origin == "here" => what,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_tcb_signing_certificate_of_the_root_may_sign() {
+    let pki = Pki::new("A Root");
+    assert_eq!(
+        check(&pki.issue(params(&[TCB_SIGNING])), &pki.root(), NOW),
+        Ok(())
+    );
+}
+
+#[test]
+fn only_that_name_may_sign() {
+    let pki = Pki::new("A Root");
+    let nothing: &[&str] = &[];
+    for names in [
+        nothing,
+        &["Intel SGX PCK Certificate"],
+        &["Intel SGX TCB Signing 2"],
+        &["intel sgx tcb signing"],
+    ] {
+        let what = refusal(&pki.issue(params(names)), &pki.root());
+        assert!(what.starts_with("signer of TCB Info: certificate of `"), "{what}");
+    }
+}
+
+#[test]
+fn a_pck_by_that_name_may_not_sign() {
+    let pki = Pki::new("A Root");
+    let mut pck = params(&[TCB_SIGNING]);
+    let sgx_extension = [1, 2, 840, 113_741, 1, 13, 1];
+    pck.custom_extensions = vec![CustomExtension::from_oid_content(&sgx_extension, vec![0x30, 0])];
+    let what = refusal(&pki.issue(pck), &pki.root());
+    assert_eq!(
+        what,
+        "signer of TCB Info: a platform's PCK certificate may not sign it"
+    );
+}
+
+#[test]
+fn a_signer_of_another_issuer_is_not_trusted() {
+    let (pki, other) = (Pki::new("A Root"), Pki::new("Another Root"));
+    let error = check(&other.issue(params(&[TCB_SIGNING])), &pki.root(), NOW).unwrap_err();
+    let what = "signer of TCB Info from here was issued by `CN=Another Root`".to_owned();
+    assert_eq!(error, VerifyError::Untrusted { what });
+}
+
+#[test]
+fn a_signer_signs_only_in_its_time() {
+    let pki = Pki::new("A Root");
+    let chain = pki.issue(params(&[TCB_SIGNING]));
+    let at = |text: &str| check(&chain, &pki.root(), text.parse().unwrap());
+    assert_eq!(at("2025-01-01T00:00:00Z"), Ok(()));
+    assert_eq!(at("2026-01-01T00:00:00Z"), Ok(()));
+    for (now, state) in [
+        ("2024-12-31T23:59:59Z", "is not valid yet"),
+        ("2026-01-01T00:00:01Z", "has expired"),
+    ] {
+        match at(now) {
+            Err(VerifyError::EndorsementNotCurrent { what, .. }) => {
+                assert!(
+                    what.starts_with(&format!("TCB signing certificate {state}")),
+                    "{what}"
+                );
+            }
+            other => panic!("{now}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn chains_that_hold_no_certificate_are_refused() {
+    let root = Root::intel();
+    assert_eq!(refusal("", &root), "signer of TCB Info: no certificate");
+    let key = "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n";
+    assert_eq!(
+        refusal(key, &root),
+        "signer of TCB Info: PEM block `EC PRIVATE KEY` is no certificate"
+    );
+}

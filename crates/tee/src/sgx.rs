@@ -1,0 +1,11 @@
+//! Intel SGX: quotes of an enclave (version 3, ECDSA P-256) and their verification.
+
+mod wire;
+
+#[cfg(feature = "verify")]
+mod verify;
+
+pub use wire::{Quote, parse_quote, recognises};
+
+#[cfg(feature = "verify")]
+pub use verify::Verifier;

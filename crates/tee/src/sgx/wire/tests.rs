@@ -1,0 +1,107 @@
+use super::*;
+
+/// A quote whose report has the value of every byte's offset in that byte.
+fn counting() -> Vec<u8> {
+    let mut quote = vec![3, 0, 2, 0, 0, 0, 0, 0, 8, 0, 13, 0];
+    quote.extend(0..36);
+    quote.extend((0..384_u32).map(|offset| offset.to_le_bytes()[0]));
+    let signature_data = 64 + 64 + 384 + 64 + 2 + 3 + 2 + 4 + 5;
+    quote.extend(u32::to_le_bytes(signature_data));
+    quote.extend([0x11; 64]);
+    quote.extend([0x22; 64]);
+    quote.extend([0x33; 384]);
+    quote.extend([0x44; 64]);
+    quote.extend([3, 0, 0x55, 0x55, 0x55]);
+    quote.extend([5, 0, 5, 0, 0, 0]);
+    quote.extend(b"chain");
+    quote
+}
+
+#[test]
+fn every_field_is_read_from_its_offset() {
+    let bytes = counting();
+    let quote = parse_quote(&bytes).unwrap();
+    assert_eq!((quote.header.qe_svn, quote.header.pce_svn), (8, 13));
+    assert_eq!(quote.header.qe_vendor_id, bytes[12..28]);
+    assert_eq!(quote.header.user_data, bytes[28..48]);
+    let (report, body) = (&quote.report, &bytes[48..432]);
+    assert_eq!(report.cpu_svn, body[..16]);
+    assert_eq!(report.miscselect.to_le_bytes(), body[16..20]);
+    assert_eq!(report.isv_ext_prod_id, body[32..48]);
+    assert_eq!(report.flags.to_le_bytes(), body[48..56]);
+    assert_eq!(report.xfrm.to_le_bytes(), body[56..64]);
+    assert_eq!(report.mrenclave, body[64..96]);
+    assert_eq!(report.mrsigner, body[128..160]);
+    assert_eq!(report.config_id, body[192..256]);
+    assert_eq!(report.isv_prod_id.to_le_bytes(), body[256..258]);
+    assert_eq!(report.isv_svn.to_le_bytes(), body[258..260]);
+    assert_eq!(report.config_svn.to_le_bytes(), body[260..262]);
+    assert_eq!(report.isv_family_id, body[304..320]);
+    assert_eq!(report.report_data, body[320..384]);
+    let signature = &quote.signature;
+    assert_eq!(
+        (signature.offset, signature.qe_report_signature_offset),
+        (436, 436 + 512)
+    );
+    assert_eq!(
+        (signature.signature, signature.attestation_key),
+        ([0x11; 64], [0x22; 64])
+    );
+    assert_eq!(signature.qe_report.mrsigner, [0x33; 32]);
+    assert_eq!(signature.qe_report_signature, [0x44; 64]);
+    assert_eq!(signature.qe_auth_data, [0x55; 3]);
+    assert_eq!(signature.certification.kind, 5);
+    assert_eq!(signature.certification.data, b"chain");
+    assert_eq!(signature.certification.offset, bytes.len() - 5);
+    assert_eq!(
+        quote.extent,
+        Extent {
+            length: bytes.len(),
+            padding: 0
+        }
+    );
+    assert_eq!(quote.extent.fact(), None);
+}
+
+#[test]
+fn zeros_may_follow_and_nothing_else() {
+    let mut bytes = counting();
+    let length = bytes.len();
+    bytes.extend([0; 70]);
+    let quote = parse_quote(&bytes).unwrap();
+    assert_eq!(quote.extent, Extent { length, padding: 70 });
+    assert_eq!(
+        quote.extent.fact().unwrap().detail,
+        format!("70 bytes at offset {length}")
+    );
+    *bytes.last_mut().unwrap() = 1;
+    assert_eq!(
+        parse_quote(&bytes),
+        Err(VerifyError::TrailingBytes {
+            offset: length,
+            length: 70
+        })
+    );
+}
+
+#[test]
+fn bytes_within_the_signature_data_must_belong_to_something() {
+    let mut bytes = counting();
+    bytes[432] += 2;
+    bytes.extend([0; 2]);
+    let what = "2 bytes after the PCK certification data that belong to nothing".to_owned();
+    assert_eq!(parse_quote(&bytes), Err(malformed(what, bytes.len() - 2)));
+}
+
+#[test]
+fn lengths_beyond_the_end_are_malformed() {
+    for at in [432, 436 + 576, 436 + 576 + 2 + 3 + 2] {
+        let mut bytes = counting();
+        bytes[at..at + 2].fill(0xff);
+        let result = parse_quote(&bytes);
+        assert!(
+            matches!(result, Err(VerifyError::Malformed { .. })),
+            "length at {at}: {result:?}"
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! Intel TDX: quotes of a trust domain (versions 4 and 5, ECDSA P-256) and their verification.
+
+mod wire;
+
+#[cfg(feature = "verify")]
+mod verify;
+
+pub use wire::{Quote, TdReport, TdReport15, TdReport15Ex, parse_quote, recognises};
+
+#[cfg(feature = "verify")]
+pub use verify::Verifier;

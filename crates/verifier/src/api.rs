@@ -1,0 +1,91 @@
+//! Bodies of the verifier's HTTP API. All JSON; every answer but a success is an [`ApiError`].
+
+use nautilus_core::{AppraisalVerdict, ChallengeTerms, Digest32, EvidenceId, NodeId, PublicKey, SuiAddress, UnixMillis};
+use nautilus_core::{Assurance, Purpose};
+use nautilus_proof::Registration;
+use nautilus_proof::wallet::WalletSignature;
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/verifier`: who this is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VerifierFacts {
+    /// The key that signs appraisal records.
+    pub verifier: PublicKey,
+    /// Version of the program.
+    pub version: String,
+}
+
+/// `POST /v1/nodes`: registers a node. Idempotent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterRequest {
+    /// The wallet's statement.
+    pub registration: Registration,
+    /// Its signature.
+    pub signature: WalletSignature,
+}
+
+/// Answer to [`RegisterRequest`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Registered {
+    /// The node.
+    pub node: NodeId,
+}
+
+/// `POST /v1/challenges`: asks for a challenge. The answer is [`ChallengeTerms`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChallengeRequest {
+    /// The node that will answer.
+    pub node: NodeId,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// Answer to `POST /v1/challenges`.
+pub type ChallengeReply = ChallengeTerms;
+
+/// Answer to `POST /v1/attestations`, whose body is an evidence file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AttestationOutcome {
+    /// Whether the policy accepted.
+    pub verdict: AppraisalVerdict,
+    /// What the hardware vouches for.
+    pub assurance: Assurance,
+    /// Canonical identity of the evidence.
+    pub evidence_id: EvidenceId,
+    /// Until when the verdict may be relied upon.
+    pub expires_at: UnixMillis,
+    /// The whole appraisal: policy, findings, claims.
+    pub appraisal: serde_json::Value,
+}
+
+/// Answer to `POST /v1/proofs`, whose body is a performance proof.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Settlement {
+    /// The proof.
+    pub proof_id: Digest32,
+    /// The node.
+    pub node: NodeId,
+    /// Number of the window in its boot.
+    pub sequence: u64,
+    /// Height of the ledger's entry that settled it.
+    pub height: u64,
+    /// Hash of that entry.
+    pub entry: Digest32,
+    /// The wallet that is rewarded.
+    pub wallet: SuiAddress,
+    /// The reward, in the smallest unit.
+    pub amount: u64,
+    /// All rewards of this node ever, in the smallest unit.
+    pub accrued: u64,
+}
+
+/// Body of every answer that is no success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// The error's name.
+    pub kind: String,
+    /// What is wrong, for people.
+    pub detail: String,
+}

@@ -1,0 +1,15 @@
+//! The relying party's service: it issues challenges, verifies and appraises evidence, takes proofs in, and
+//! settles them on a ledger.
+//!
+//! Nothing that arrives is trusted: evidence is verified by [`nautilus_core::VerifierSet`], proofs by
+//! [`nautilus_proof::PerformanceProof::verify`], and the ledger applies its own rules again.
+
+pub mod api;
+mod challenges;
+mod http;
+mod key;
+mod service;
+
+pub use http::router;
+pub use key::{KeyError, VerifierKey};
+pub use service::{Refusal, Verifier};

@@ -1,0 +1,198 @@
+//! What the verifier does, without HTTP.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nautilus_core::{
+    Appraisal, AppraisalVerdict, Binding, ChallengeTerms, EvidenceFile, Policy, PublicKey, UnixMillis, VerifierSet,
+    VerifyError,
+};
+use nautilus_ledger::{AppraisalRecord, Ledger, LedgerError, SubmitError};
+use nautilus_proof::{PerformanceProof, ProofError};
+
+use crate::api::{
+    ApiError, AttestationOutcome, ChallengeRequest, RegisterRequest, Registered, Settlement, VerifierFacts,
+};
+use crate::challenges::Challenges;
+use crate::key::VerifierKey;
+
+/// A verifier: whose evidence counts, what is wanted of it, and the ledger that it settles on.
+pub struct Verifier {
+    set: VerifierSet,
+    policy: Policy,
+    key: VerifierKey,
+    challenges: Mutex<Challenges>,
+    ledger: Mutex<Box<dyn Ledger + Send>>,
+}
+
+/// Why a request had no success, by who is at fault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The body is not what the request takes.
+    #[error("{0}")]
+    BadRequest(String),
+    /// The challenge was not issued here, was answered before, or is long forgotten.
+    #[error("challenge was not issued by this verifier, or was answered already: ask for a new one")]
+    ChallengeUnknown,
+    /// So many challenges wait that no more are issued.
+    #[error("too many challenges wait for an answer: try again in a minute")]
+    Busy,
+    /// The evidence does not verify.
+    #[error(transparent)]
+    Evidence(#[from] VerifyError),
+    /// The proof does not verify.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// The ledger's rules refuse it.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The ledger cannot be used at the moment.
+    #[error("ledger cannot be used: {0}")]
+    LedgerUnavailable(Box<dyn std::error::Error + Send + Sync>),
+    /// Something of ours failed.
+    #[error("verifier failed: {0}")]
+    Internal(String),
+}
+
+impl Refusal {
+    /// The error as the API gives it.
+    pub fn to_api(&self) -> ApiError {
+        let kind = match self {
+            Self::BadRequest(_) => "bad_request".to_owned(),
+            Self::ChallengeUnknown => "challenge_unknown".to_owned(),
+            Self::Busy => "busy".to_owned(),
+            Self::Evidence(error) => tag(error),
+            Self::Proof(error) => error.kind().to_owned(),
+            Self::Ledger(error) => error.kind().to_owned(),
+            Self::LedgerUnavailable(_) => "ledger_unavailable".to_owned(),
+            Self::Internal(_) => "internal".to_owned(),
+        };
+        ApiError { kind, detail: self.to_string() }
+    }
+}
+
+/// The name under which an error stands in JSON.
+fn tag(error: &VerifyError) -> String {
+    let value = serde_json::to_value(error).unwrap_or_default();
+    value["kind"].as_str().unwrap_or("evidence_invalid").to_owned()
+}
+
+impl From<SubmitError> for Refusal {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Refused(error) => Self::Ledger(error),
+            other => Self::LedgerUnavailable(Box::new(other)),
+        }
+    }
+}
+
+impl Verifier {
+    /// A verifier that judges by `policy` and settles on `ledger`.
+    pub fn new(set: VerifierSet, policy: Policy, key: VerifierKey, ledger: impl Ledger + Send + 'static) -> Self {
+        Self { set, policy, key, challenges: Mutex::default(), ledger: Mutex::new(Box::new(ledger)) }
+    }
+
+    /// The key that signs its records.
+    pub fn public_key(&self) -> PublicKey {
+        self.key.public()
+    }
+
+    /// Who this is.
+    pub fn facts(&self) -> VerifierFacts {
+        VerifierFacts { verifier: self.public_key(), version: env!("CARGO_PKG_VERSION").to_owned() }
+    }
+
+    /// Registers a node. Once more with the same content is a success too.
+    ///
+    /// # Errors
+    /// If the ledger refuses.
+    pub fn register(&self, request: RegisterRequest, now: UnixMillis) -> Result<Registered, Refusal> {
+        let node = request.registration.node;
+        match self.ledger().register(request.registration, request.signature, now) {
+            Ok(()) | Err(SubmitError::Refused(LedgerError::AlreadyRegistered { .. })) => Ok(Registered { node }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Issues a challenge.
+    ///
+    /// # Errors
+    /// If too many wait.
+    pub fn challenge(&self, request: &ChallengeRequest, now: UnixMillis) -> Result<ChallengeTerms, Refusal> {
+        let mut nonce = [0; 32];
+        getrandom::fill(&mut nonce).map_err(|error| Refusal::Internal(format!("no randomness: {error}")))?;
+        lock(&self.challenges)
+            .issue(self.public_key(), request.node, request.purpose, nonce, now)
+            .map_err(|_| Refusal::Busy)
+    }
+
+    /// Verifies and appraises an evidence file that answers one of this verifier's challenges; records an
+    /// accepting appraisal on the ledger. The challenge is used up, whatever comes of it.
+    ///
+    /// # Errors
+    /// If the evidence does not verify, or the ledger refuses the record. A rejecting appraisal is a success.
+    pub fn attest(&self, body: &[u8], now: UnixMillis) -> Result<AttestationOutcome, Refusal> {
+        let file = EvidenceFile::from_json(body).map_err(|error| Refusal::BadRequest(error.to_string()))?;
+        let terms = lock(&self.challenges).take(file.challenge).ok_or(Refusal::ChallengeUnknown)?;
+        let claims = self.set.verify(&file.evidence, Binding::Issued(&terms), &file.endorsements, now)?;
+        let appraisal = self.policy.appraise(claims, now);
+        if appraisal.verdict() == AppraisalVerdict::Accepted {
+            self.record(&appraisal, now)?;
+        }
+        Ok(AttestationOutcome {
+            verdict: appraisal.verdict(),
+            assurance: appraisal.claims().assurance,
+            evidence_id: appraisal.claims().evidence_id,
+            expires_at: appraisal.expires_at(),
+            appraisal: serde_json::to_value(&appraisal).map_err(|error| Refusal::Internal(error.to_string()))?,
+        })
+    }
+
+    fn record(&self, appraisal: &Appraisal, now: UnixMillis) -> Result<(), Refusal> {
+        let claims = appraisal.claims();
+        let bound = claims.user_data.as_ref().ok_or_else(|| Refusal::Internal("no user data is bound".to_owned()))?;
+        let record = AppraisalRecord {
+            node: bound.node,
+            tee: claims.tee,
+            assurance: claims.assurance,
+            evidence: claims.evidence_id,
+            tee_key: bound.tee_key,
+            boot: bound.boot,
+            policy: appraisal.policy_id(),
+            appraised_at: appraisal.appraised_at(),
+            expires_at: appraisal.expires_at(),
+        };
+        let signature = self.key.sign(&record);
+        Ok(self.ledger().record_appraisal(record, signature, now)?)
+    }
+
+    /// Verifies a proof and settles it.
+    ///
+    /// # Errors
+    /// If it does not verify, or the ledger refuses it.
+    pub fn settle(&self, body: &[u8], now: UnixMillis) -> Result<Settlement, Refusal> {
+        let proof = PerformanceProof::from_json(body)?.verify(now)?;
+        let node = proof.submission().statement.window.node;
+        let settled = self.ledger().settle(proof, now)?;
+        Ok(Settlement {
+            proof_id: settled.proof,
+            node,
+            sequence: settled.sequence,
+            height: settled.entry.height,
+            entry: settled.entry.hash,
+            wallet: settled.account.wallet,
+            amount: settled.amount,
+            accrued: settled.account.accrued,
+        })
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Box<dyn Ledger + Send>> {
+        lock(&self.ledger)
+    }
+}
+
+/// A poisoned lock means that a panic left something half-done; the ledger's own file is still whole, and the
+/// state in memory changes only as the last step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

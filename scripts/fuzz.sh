@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Fuzzes one target, or with --all each in turn: scripts/fuzz.sh NAME|--all SECONDS
+#
+# It builds the targets as cargo-fuzz does, with coverage instrumentation and stable Rust (hence
+# RUSTC_BOOTSTRAP), so that nothing is to be installed. No sanitizer: the fuzzed crates forbid `unsafe`,
+# and a panic or an overflow is what is looked for. For AddressSanitizer, use cargo-fuzz on the same crate.
+#
+# Seeds are the evidence in vectors/ and what fuzz/seeds adds. What a run learns stays in fuzz/corpus, what it
+# breaks on goes to fuzz/artifacts. Both are outside of version control: a finding is kept as a test vector.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The files whose content a target reads, as arguments of find.
+seeds_of() {
+  case $1 in
+    sgx_quote) echo vectors/sgx -name '*.bin' ;;
+    tdx_quote) echo vectors/tdx -name '*.bin' ;;
+    evidence_file) echo fuzz/seeds vectors -path '*evidence*.json' ;;
+    *) die "$1 has no seeds: name them in scripts/fuzz.sh" ;;
+  esac
+}
+
+die() { printf 'fuzz: %s\n' "$*" >&2; exit 2; }
+
+targets() {
+  find fuzz -path 'fuzz/fuzz_targets/*.rs' -printf '%f\n' | sed 's/\.rs$//' | sort
+}
+
+build() {
+  local flags=(
+    --cfg fuzzing
+    -Cdebug-assertions
+    -Cpasses=sancov-module
+    -Cllvm-args=-sanitizer-coverage-level=4
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
+    -Cllvm-args=-sanitizer-coverage-pc-table
+    -Cllvm-args=-sanitizer-coverage-trace-compares
+  )
+  # With --target, build scripts and macros are not instrumented.
+  RUSTC_BOOTSTRAP=1 RUSTFLAGS="${flags[*]}" \
+    cargo build --quiet --locked --manifest-path fuzz/Cargo.toml --target "$host" --target-dir fuzz/target --bins
+}
+
+fuzz() {
+  local name=$1 seconds=$2 corpus=fuzz/corpus/$1 artifacts=fuzz/artifacts/$1 seeds seed where
+  mkdir -p "$corpus" "$artifacts"
+  seeds=$(seeds_of "$name") || exit
+  read -r -a where <<<"$seeds"
+  while IFS= read -r seed; do
+    cp "$seed" "$corpus/seed-$(sha256sum "$seed" | cut -c 1-16)"
+  done < <(find "${where[@]}" -type f -size -64k)
+
+  printf 'fuzz: %s for %s s, from %s inputs\n' "$name" "$seconds" "$(find "$corpus" -type f | wc -l)" >&2
+  "fuzz/target/$host/debug/$name" "$corpus" -artifact_prefix="$artifacts/" -max_total_time="$seconds" \
+    -max_len=65536 -timeout=10 -rss_limit_mb=2048 -print_funcs=0
+}
+
+# As `fuzz`, but says something only when something is found.
+smoke() {
+  local log=fuzz/artifacts/$1.log
+  mkdir -p fuzz/artifacts
+  fuzz "$@" 2>"$log" || { cat "$log" >&2; exit 1; }
+  grep -E '^(fuzz:|Done )' "$log" >&2
+}
+
+name=${1:-} seconds=${2:-60}
+known=$(targets)
+[ -n "$known" ] || die "there is no target in fuzz/fuzz_targets"
+[ "$name" = --all ] || grep -qx -- "$name" <<<"$known" ||
+  die "${name:+no target is named $name; }say which: NAME=$(paste -sd '|' <<<"$known")"
+[[ $seconds =~ ^[1-9][0-9]*$ ]] || die "SECONDS must be a positive whole number, not $seconds"
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+build
+if [ "$name" = --all ]; then
+  for each in $known; do smoke "$each" "$seconds"; done
+else
+  fuzz "$name" "$seconds"
+fi

@@ -1,11 +1,10 @@
 // The chain of trust on the page. It is built once; afterwards only what changed is touched, so that what a
 // person has opened stays open and what they have focused stays focused.
 
-import { copyButton, el, mark, setAttribute, setText } from "./dom.js";
-import { short, time, when } from "./format.js";
-import { LINKS, judgeAll, wholeValue } from "./links.js";
-
-const WORDS = { ok: "ok", waiting: "waiting", failed: "failed" };
+import { el, mark, setAttribute, setText } from "./dom.js";
+import { createFacts } from "./facts.js";
+import { exactTime, time } from "./format.js";
+import { LINKS, judgeAll } from "./links.js";
 
 /** Builds the chain into `root`; the result draws a model, and calls `changed(title, state)` on a new state. */
 export function createChain(root, progress, changed) {
@@ -17,7 +16,7 @@ export function createChain(root, progress, changed) {
     judged.forEach((link, i) => {
       const before = links[i].item.dataset.state;
       links[i].draw(link, i === next && model.stopped === null);
-      if (before !== link.state) changed(LINKS[i].title, WORDS[link.state]);
+      if (before !== link.state) changed(LINKS[i].title, link.state);
     });
     const good = judged.filter(({ state }) => state === "ok").length;
     setText(progress, good === judged.length ? `All ${good} links hold` : `${good} of ${judged.length} links hold`);
@@ -27,7 +26,7 @@ export function createChain(root, progress, changed) {
 function createLink({ id, title }) {
   const badge = el("span", { class: "badge" }, mark("waiting"));
   const clock = el("time", { class: "link-time" });
-  const word = el("span", { class: "link-word" }, WORDS.waiting);
+  const word = el("span", { class: "link-word" }, "waiting");
   const sentence = el("span", { class: "link-sentence" });
   const facts = el("dl", { class: "facts" });
   const sections = el("div", {});
@@ -49,48 +48,18 @@ function createLink({ id, title }) {
       badge.replaceChildren(mark(link.state));
     }
     item.classList.toggle("next", isNext && link.state === "waiting");
-    setText(word, WORDS[link.state]);
+    setText(word, link.state);
     setText(sentence, link.sentence);
     setText(clock, link.at === null ? "" : time(link.at));
     if (link.at !== null) {
       setAttribute(clock, "datetime", link.at);
-      setAttribute(clock, "title", wholeValue(link.at, "time"));
+      setAttribute(clock, "title", exactTime(link.at));
     }
     item.classList.toggle("bare", link.facts.length === 0);
     drawFacts(link.facts.length === 0 ? [["Facts", "none before this has happened"]] : link.facts);
     drawSections(link.sections);
   };
   return { item, draw };
-}
-
-/** Draws facts `[label, value, kind]` into a list; absent values are left out. */
-export function createFacts(root) {
-  let drawn = [];
-  let labels = "";
-  return (facts) => {
-    const present = facts.filter(([, value]) => value !== null && value !== undefined && value !== "");
-    const wanted = JSON.stringify(present.map(([label, , kind]) => [label, kind]));
-    if (wanted !== labels) {
-      labels = wanted;
-      drawn = present.map(([label, , kind]) => createFact(label, kind));
-      root.replaceChildren(...drawn.map(({ row }) => row));
-    }
-    present.forEach(([, value, kind], i) => drawn[i].draw(value, kind));
-  };
-}
-
-function createFact(label, kind) {
-  const value = el(kind === "hash" ? "code" : kind === "time" ? "time" : "span", { class: "value" });
-  let whole = "";
-  const copy = kind === "hash" ? copyButton(label, () => whole) : null;
-  const row = el("div", { class: "fact" }, el("dt", {}, label), el("dd", {}, value, copy));
-  const draw = (given) => {
-    whole = String(given);
-    setText(value, kind === "hash" ? short(whole) : kind === "time" ? when(whole) : whole);
-    if (kind === "hash" || kind === "time") setAttribute(value, "title", wholeValue(given, kind));
-    if (kind === "time") setAttribute(value, "datetime", whole);
-  };
-  return { row, draw };
 }
 
 function createSections(root) {

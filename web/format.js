@@ -18,9 +18,9 @@ export function timeShort(at) {
   return written(clockShort, at);
 }
 
-/** Local date and time with the zone. */
-export function dateTime(at) {
-  return written(dayAndClock, at);
+/** Local date and time with the zone, and the text as the node gave it. */
+export function exactTime(at) {
+  return `${written(dayAndClock, at)} (${at})`;
 }
 
 /** The time of day for today, and the date before it for any other day. */

@@ -5,7 +5,8 @@
 // when its key changes.
 
 import { el, mark } from "./dom.js";
-import { dateTime, grouped, milliseconds } from "./format.js";
+import { factList } from "./facts.js";
+import { grouped, milliseconds } from "./format.js";
 
 /** Names of the TEEs for people. */
 const TEES = {
@@ -66,13 +67,13 @@ function teeDetected({ detect }) {
   };
 }
 
-function teeReport({ tee, status, checks = [], missing = [] }) {
+function teeReport({ kind, status, checks = [], missing = [] }) {
   const found = checks.filter(({ outcome }) => outcome === "found").length;
   return el(
     "li",
     {},
     el("details", { class: "minor" },
-      el("summary", {}, el("span", { class: "minor-name" }, teeName(tee)), el("span", { class: `tag tag-${tag(status)}` }, status)),
+      el("summary", {}, el("span", { class: "minor-name" }, teeName(kind)), el("span", { class: `tag tag-${tag(status)}` }, status)),
       el("p", { class: "minor-text" }, `${found} of ${checks.length} signs found.`),
       el("ul", { class: "minor-list" },
         checks.map(({ what, source, outcome, detail }) => el("li", {}, el("b", {}, `${what}: ${outcome}`), ` ${detail} (${source})`)),
@@ -144,14 +145,22 @@ function evidenceVerified({ boot, enclave }) {
       ["Purpose", claims.user_data?.purpose],
       ["Event log", claims.user_data?.event_log?.digest, "hash"],
       ...Object.entries(claims.measurements ?? {}).map(([name, value]) => [name, value, "hash"]),
-      ...Object.entries(claims.attributes ?? {}).map(([name, value]) => [name, value]),
       ["Endorsed until", claims.endorsed_until, "time"],
     ],
     sections: [
+      attributes(boot, claims.attributes ?? {}),
       listed(boot, "TCB shortfalls", tcb.shortfalls, (one) => `${one.component}: has ${one.have}, needs ${one.needs} for ${one.level} since ${one.since}`),
       listed(boot, "Not signed by the hardware", claims.unsigned, (one) => `${one.what}: ${one.detail}`),
     ].filter((section) => section !== null),
   };
+}
+
+/** All that the TEE says of itself besides: much, and seldom wanted. */
+function attributes(key, named) {
+  const facts = Object.entries(named).map(([name, value]) => [name, value, /^(0x)?[0-9a-f]{24,}$/i.test(value) ? "hash" : "text"]);
+  if (facts.length === 0) return null;
+  const build = () => el("details", { class: "minor" }, el("summary", {}, el("span", { class: "minor-name" }, `${facts.length} signed values`)), factList(facts));
+  return { key, title: "What the TEE says of itself", build };
 }
 
 /** What the evidence answers: words, and mostly a challenge in hex at their end. */
@@ -295,9 +304,4 @@ function list(items) {
 
 function capital(word) {
   return word.charAt(0).toUpperCase() + word.slice(1);
-}
-
-/** What a fact says when all of it is shown. */
-export function wholeValue(value, kind) {
-  return kind === "time" ? `${dateTime(value)} (${value})` : String(value);
 }

@@ -1,7 +1,7 @@
 // What is always in sight: the assurance, the connection, the figures, the node's names and the warnings.
 
-import { createFacts } from "./chain.js";
 import { byId, el, setAttribute, setText } from "./dom.js";
+import { createFacts } from "./facts.js";
 import { grouped, time } from "./format.js";
 import { assurance } from "./model.js";
 

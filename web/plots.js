@@ -7,7 +7,7 @@ import { interval } from "./model.js";
 
 const HEIGHT = 148;
 const EDGE = { left: 52, right: 10, top: 8, bottom: 22 };
-const SHORTEST_SPAN = 60_000;
+const SHORTEST_SPAN = 30_000;
 /** Samples further apart than this many intervals have others missing between them. */
 const GAP = 1.8;
 const TIME_STEPS = [10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400].map((seconds) => seconds * 1000);

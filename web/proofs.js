@@ -1,8 +1,8 @@
 // The table of proofs, and the sheet with all of one proof.
 
 import { copyButton, el, mark, setText } from "./dom.js";
+import { factList } from "./facts.js";
 import { grouped, indented, milliseconds, time } from "./format.js";
-import { createFacts } from "./chain.js";
 import { allPassed } from "./links.js";
 
 /** More on request: who looks wants the newest. */
@@ -129,8 +129,6 @@ function createSheet(dialog) {
   return (entry) => {
     const { proof, checks, json } = entry;
     const close = el("button", { type: "button", class: "button", "data-testid": "proof-close", click: () => dialog.close() }, "Close");
-    const facts = el("dl", { class: "facts" });
-    createFacts(facts)(factsOf(entry));
     const whole = indented(json);
     dialog.replaceChildren(
       el("div", { class: "sheet-head" }, el("h2", { id: "proof-dialog-title" }, `Proof of window ${grouped(proof.sequence)}`), close),
@@ -139,7 +137,7 @@ function createSheet(dialog) {
           const good = passed === true;
           return el("li", { class: good ? "good" : "bad" }, mark(good ? "ok" : "failed"), el("span", { class: "unseen" }, good ? "Passed: " : "Failed: "), el("span", { class: "finding-rule" }, check));
         })),
-        facts,
+        factList(factsOf(entry)),
         el("div", { class: "json-head" },
           el("h3", {}, "The whole proof"),
           el("div", { class: "json-actions" }, copyButton("the proof as JSON", () => json, "Copy JSON"), downloadButton(proof, json))),

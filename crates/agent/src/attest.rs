@@ -27,7 +27,12 @@ pub async fn attest_once(
     enclave.stop().await;
     let evidence = file?;
     let endorsements = simulated_endorsements(simulated)?;
-    Ok(EvidenceFile { evidence, challenge, endorsements, created_at: NodeClock::wall() })
+    Ok(EvidenceFile {
+        evidence,
+        challenge,
+        endorsements,
+        created_at: NodeClock::wall(),
+    })
 }
 
 async fn exchange(
@@ -36,12 +41,22 @@ async fn exchange(
     purpose: Purpose,
     challenge: Challenge,
 ) -> Result<Evidence, AgentError> {
-    let Reply::Identity(facts) = enclave.request(&Request::Initialize { node: identity.node() }).await? else {
-        return Err(EnclaveError::WrongReply.into());
-    };
-    let Reply::Evidence { evidence, user_data } = enclave.request(&Request::Attest { purpose, challenge }).await?
+    let Reply::Identity(facts) = enclave
+        .request(&Request::Initialize {
+            node: identity.node(),
+        })
+        .await?
     else {
         return Err(EnclaveError::WrongReply.into());
     };
-    Ok(Evidence { tee: facts.tee, bytes: evidence, user_data: Some(user_data) })
+    let Reply::Evidence { evidence, user_data } =
+        enclave.request(&Request::Attest { purpose, challenge }).await?
+    else {
+        return Err(EnclaveError::WrongReply.into());
+    };
+    Ok(Evidence {
+        tee: facts.tee,
+        bytes: evidence,
+        user_data: Some(user_data),
+    })
 }

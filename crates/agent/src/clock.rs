@@ -19,7 +19,10 @@ pub(crate) struct NodeClock {
 impl NodeClock {
     /// A clock that starts at the machine's wall time.
     pub(crate) fn start() -> Self {
-        Self { wall: Self::wall(), instant: Instant::now() }
+        Self {
+            wall: Self::wall(),
+            instant: Instant::now(),
+        }
     }
 
     /// When it started.
@@ -51,7 +54,10 @@ impl NodeClock {
 
     /// The machine's wall time.
     pub(crate) fn wall() -> UnixMillis {
-        let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let passed = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis();
         UnixMillis(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 }

@@ -115,7 +115,10 @@ impl EnclaveProcess {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|source| EnclaveError::Start { path: image.to_owned(), source })?;
+            .map_err(|source| EnclaveError::Start {
+                path: image.to_owned(),
+                source,
+            })?;
         let stream = tokio::select! {
             accepted = timeout(START_DEADLINE, socket.listener.accept()) => match accepted {
                 Ok(Ok((stream, _))) => stream,
@@ -152,10 +155,16 @@ impl EnclaveProcess {
             self.stream.write_all(&frame).await.map_err(EnclaveError::Lost)?;
             let length = self.stream.read_u32_le().await.map_err(EnclaveError::Lost)?;
             if length > MAX_FRAME {
-                return Err(FrameError::TooLong { length: length.into() }.into());
+                return Err(FrameError::TooLong {
+                    length: length.into(),
+                }
+                .into());
             }
             let mut body = vec![0; length as usize];
-            self.stream.read_exact(&mut body).await.map_err(EnclaveError::Lost)?;
+            self.stream
+                .read_exact(&mut body)
+                .await
+                .map_err(EnclaveError::Lost)?;
             Ok(decode_frame(&body)?)
         };
         match timeout(REQUEST_DEADLINE, exchange).await {
@@ -167,7 +176,9 @@ impl EnclaveProcess {
 
     /// Ends the enclave: its connection closes, and if that does not end it, it is killed.
     pub async fn stop(self) {
-        let Self { mut child, stream, .. } = self;
+        let Self {
+            mut child, stream, ..
+        } = self;
         drop(stream);
         if timeout(STOP_DEADLINE, child.wait()).await.is_err() {
             // The only failure is that it ended in the meantime.
@@ -213,5 +224,8 @@ pub fn image_hash(path: &Path) -> Result<Digest32, EnclaveError> {
         io::copy(&mut std::fs::File::open(path)?, &mut hasher)?;
         Ok(Digest32(hasher.finalize().into()))
     };
-    hash().map_err(|source| EnclaveError::Image { path: path.to_owned(), source })
+    hash().map_err(|source| EnclaveError::Image {
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -72,7 +72,11 @@ impl NodeIdentity {
         let wallet_key = open_wallet(&directory.join(WALLET_FILE))?;
         let label = open_label(&directory.join(NODE_FILE))?;
         let wallet = address_of(&PublicKey(wallet_key.public_key().into_inner()));
-        Ok(Self { wallet_key, wallet, label })
+        Ok(Self {
+            wallet_key,
+            wallet,
+            label,
+        })
     }
 
     /// The wallet's address.
@@ -92,7 +96,8 @@ impl NodeIdentity {
 
     /// The wallet's signature over `message` as a Sui personal message.
     pub fn sign(&self, message: &impl SignedMessage) -> WalletSignature {
-        let signature: sui_sdk_types::Ed25519Signature = self.wallet_key.sign(&personal_message_digest(message));
+        let signature: sui_sdk_types::Ed25519Signature =
+            self.wallet_key.sign(&personal_message_digest(message));
         WalletSignature {
             key: PublicKey(self.wallet_key.public_key().into_inner()),
             signature: Signature(signature.into_inner()),
@@ -105,7 +110,10 @@ fn open_wallet(path: &Path) -> Result<Ed25519PrivateKey, IdentityError> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut()).map_err(IdentityError::Random)?;
         let key = Ed25519PrivateKey::new(*seed);
-        let invalid = |_| IdentityError::Invalid { path: path.to_owned(), what: "a wallet key" };
+        let invalid = |_| IdentityError::Invalid {
+            path: path.to_owned(),
+            what: "a wallet key",
+        };
         let mut text = Zeroizing::new(key.to_suiprivkey().map_err(invalid)?);
         text.push('\n');
         write_private(path, text.as_bytes())?;
@@ -113,15 +121,22 @@ fn open_wallet(path: &Path) -> Result<Ed25519PrivateKey, IdentityError> {
     }
     let metadata = fs::metadata(path).map_err(io_error("look at", path))?;
     if metadata.mode() & 0o077 != 0 {
-        return Err(IdentityError::Exposed { path: path.to_owned() });
+        return Err(IdentityError::Exposed {
+            path: path.to_owned(),
+        });
     }
     let text = Zeroizing::new(fs::read_to_string(path).map_err(io_error("read", path))?);
-    Ed25519PrivateKey::from_suiprivkey(text.trim())
-        .map_err(|_| IdentityError::Invalid { path: path.to_owned(), what: "a Sui key (suiprivkey…)" })
+    Ed25519PrivateKey::from_suiprivkey(text.trim()).map_err(|_| IdentityError::Invalid {
+        path: path.to_owned(),
+        what: "a Sui key (suiprivkey…)",
+    })
 }
 
 fn open_label(path: &Path) -> Result<BootId, IdentityError> {
-    let invalid = || IdentityError::Invalid { path: path.to_owned(), what: "a node label" };
+    let invalid = || IdentityError::Invalid {
+        path: path.to_owned(),
+        what: "a node label",
+    };
     if !exists(path)? {
         let mut label = [0; 16];
         getrandom::fill(&mut label).map_err(IdentityError::Random)?;
@@ -131,21 +146,31 @@ fn open_label(path: &Path) -> Result<BootId, IdentityError> {
         return Ok(label);
     }
     let text = fs::read(path).map_err(io_error("read", path))?;
-    serde_json::from_slice(&text).map(|file: NodeFile| file.label).map_err(|_| invalid())
+    serde_json::from_slice(&text)
+        .map(|file: NodeFile| file.label)
+        .map_err(|_| invalid())
 }
 
 /// Creates `path` and its parents, open to the owner alone.
 pub(crate) fn create_private_directory(path: &Path) -> Result<(), IdentityError> {
     use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error("create", path))
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(io_error("create", path))
 }
 
 /// Writes a whole file that only its owner can read, or none: a kill in between leaves no half file.
 pub(crate) fn write_private(path: &Path, contents: &[u8]) -> Result<(), IdentityError> {
     let temporary = path.with_extension("new");
     let write = || {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(contents)?;
         file.sync_all()?;
         fs::rename(&temporary, path)
@@ -158,7 +183,11 @@ fn exists(path: &Path) -> Result<bool, IdentityError> {
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> IdentityError {
-    move |source| IdentityError::Io { action, path: path.to_owned(), source }
+    move |source| IdentityError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -199,15 +228,23 @@ mod tests {
         NodeIdentity::open_or_create(directory.path()).unwrap();
         let wallet = directory.path().join(WALLET_FILE);
         fs::set_permissions(&wallet, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(NodeIdentity::open_or_create(directory.path()), Err(IdentityError::Exposed { .. })));
+        assert!(matches!(
+            NodeIdentity::open_or_create(directory.path()),
+            Err(IdentityError::Exposed { .. })
+        ));
         fs::set_permissions(&wallet, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&wallet, "suiprivkey1nonsense").unwrap();
-        assert!(matches!(NodeIdentity::open_or_create(directory.path()), Err(IdentityError::Invalid { .. })));
+        assert!(matches!(
+            NodeIdentity::open_or_create(directory.path()),
+            Err(IdentityError::Invalid { .. })
+        ));
         fs::remove_file(&wallet).unwrap();
         fs::create_dir(&wallet).unwrap();
-        assert!(NodeIdentity::open_or_create(directory.path()).is_err_and(|error| matches!(
-            error,
-            IdentityError::Exposed { .. } | IdentityError::Io { .. }
-        )));
+        assert!(
+            NodeIdentity::open_or_create(directory.path()).is_err_and(|error| matches!(
+                error,
+                IdentityError::Exposed { .. } | IdentityError::Io { .. }
+            ))
+        );
     }
 }

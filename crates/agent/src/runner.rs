@@ -125,7 +125,13 @@ impl Agent {
     pub fn open(settings: Settings, events: EventSink) -> Result<Self, AgentError> {
         let identity = NodeIdentity::open_or_create(&settings.directory)?;
         let verifier = VerifierClient::new(&settings.verifier);
-        Ok(Self { settings, identity, verifier, events, totals: Totals::default() })
+        Ok(Self {
+            settings,
+            identity,
+            verifier,
+            events,
+            totals: Totals::default(),
+        })
     }
 
     /// The node's identity.
@@ -150,7 +156,9 @@ impl Agent {
             match self.boot(&mut stop).await? {
                 BootEnd::Stopped => return Ok(()),
                 BootEnd::Lost(why) => {
-                    self.emit(What::Warning { detail: format!("{why}: booting the enclave again") });
+                    self.emit(What::Warning {
+                        detail: format!("{why}: booting the enclave again"),
+                    });
                     last = why;
                 }
             }
@@ -166,7 +174,12 @@ impl Agent {
             verifier: self.verifier.facts().await?.verifier,
         };
         let signature = self.identity.sign(&registration);
-        self.verifier.register(&RegisterRequest { registration, signature }).await?;
+        self.verifier
+            .register(&RegisterRequest {
+                registration,
+                signature,
+            })
+            .await?;
         Ok(())
     }
 
@@ -176,9 +189,9 @@ impl Agent {
         let end = self.attested_life(&mut enclave, stop).await;
         enclave.stop(&self.events).await;
         match end {
-            Err(AgentError::Enclave(error @ (EnclaveError::Lost(_) | EnclaveError::Silent | EnclaveError::Frame(_)))) => {
-                Ok(BootEnd::Lost(error.to_string()))
-            }
+            Err(AgentError::Enclave(
+                error @ (EnclaveError::Lost(_) | EnclaveError::Silent | EnclaveError::Frame(_)),
+            )) => Ok(BootEnd::Lost(error.to_string())),
             other => other,
         }
     }
@@ -192,7 +205,9 @@ impl Agent {
         let expires_at = self.attest(enclave, Purpose::Boot).await?;
         enclave.enter(EnclaveStatus::Attested, &self.events);
         let mut submitter = Submitter::start(self.verifier.clone(), Arc::clone(&self.events));
-        let end = self.sample_and_prove(enclave, &mut submitter, expires_at, stop).await;
+        let end = self
+            .sample_and_prove(enclave, &mut submitter, expires_at, stop)
+            .await;
         let submitted = submitter.finish().await;
         self.totals.settled += submitted.settled;
         self.totals.reward = self.totals.reward.saturating_add(submitted.reward);
@@ -202,12 +217,19 @@ impl Agent {
     /// Challenge, evidence, verdict. Gives until when the verdict holds.
     async fn attest(&self, enclave: &mut RunningEnclave, purpose: Purpose) -> Result<UnixMillis, AgentError> {
         let terms = self.verifier.challenge(self.identity.node(), purpose).await?;
-        let request = Request::Attest { purpose, challenge: terms.challenge() };
+        let request = Request::Attest {
+            purpose,
+            challenge: terms.challenge(),
+        };
         let Reply::Evidence { evidence, user_data } = enclave.process.request(&request).await? else {
             return Err(EnclaveError::WrongReply.into());
         };
         let file = EvidenceFile {
-            evidence: Evidence { tee: enclave.tee()?, bytes: evidence, user_data: Some(user_data) },
+            evidence: Evidence {
+                tee: enclave.tee()?,
+                bytes: evidence,
+                user_data: Some(user_data),
+            },
             challenge: terms.challenge(),
             endorsements: simulated_endorsements(&self.settings.simulated)?,
             created_at: NodeClock::wall(),
@@ -250,7 +272,7 @@ impl Agent {
         let mut clock = NodeClock::start();
         let mut ticks = interval_at(clock.started() + self.settings.interval, self.settings.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut window = OpenWindow::starting(clock.now());
+        let mut window = OpenWindow::starting(clock.at(clock.started() + self.settings.interval));
         loop {
             tokio::select! {
                 biased;
@@ -311,7 +333,11 @@ impl Agent {
         let Reply::Window(signed) = enclave.process.request(&request).await? else {
             return Err(EnclaveError::WrongReply.into());
         };
-        let SignedWindow { statement, merkle_proof, tee_signature } = *signed;
+        let SignedWindow {
+            statement,
+            merkle_proof,
+            tee_signature,
+        } = *signed;
         let seal_signature = self.identity.sign(&statement);
         let tee_key = enclave.identity()?.tee_key;
         let proof = PerformanceProof::assemble(
@@ -323,14 +349,25 @@ impl Agent {
             window.samples,
         );
         proof.verify(NodeClock::wall())?;
-        let checks = CHECKS.map(|check| Check { check: check.to_owned(), passed: true }).to_vec();
-        self.emit(What::Proof { proof: Box::new(proof.clone()), checks });
+        let checks = CHECKS
+            .map(|check| Check {
+                check: check.to_owned(),
+                passed: true,
+            })
+            .to_vec();
+        self.emit(What::Proof {
+            proof: Box::new(proof.clone()),
+            checks,
+        });
         submitter.submit(proof).await;
         Ok(())
     }
 
     fn emit(&self, what: What) {
-        (self.events)(Event { at: NodeClock::wall(), what });
+        (self.events)(Event {
+            at: NodeClock::wall(),
+            what,
+        });
     }
 }
 
@@ -342,7 +379,10 @@ struct OpenWindow {
 
 impl OpenWindow {
     const fn starting(start: UnixMillis) -> Self {
-        Self { start, samples: Vec::new() }
+        Self {
+            start,
+            samples: Vec::new(),
+        }
     }
 
     fn is_over(&self, now: UnixMillis, settings: &Settings) -> bool {
@@ -362,7 +402,8 @@ impl RunningEnclave {
     async fn start(settings: &Settings, events: &EventSink) -> Result<Self, AgentError> {
         let image_hash = image_hash(&settings.enclave_image)?;
         let run_directory = settings.directory.join("run");
-        let process = EnclaveProcess::start(&settings.enclave_image, &run_directory, &settings.simulated).await?;
+        let process =
+            EnclaveProcess::start(&settings.enclave_image, &run_directory, &settings.simulated).await?;
         let facts = EnclaveFacts {
             name: ENCLAVE_NAME.to_owned(),
             tee_type: nautilus_core::TeeKind::Simulated,
@@ -373,12 +414,20 @@ impl RunningEnclave {
             boot_id: None,
             tee_key: None,
         };
-        let mut enclave = Self { process, facts, identity: None };
+        let mut enclave = Self {
+            process,
+            facts,
+            identity: None,
+        };
         enclave.enter(EnclaveStatus::Created, events);
         Ok(enclave)
     }
 
-    async fn initialize(&mut self, node: nautilus_core::NodeId, events: &EventSink) -> Result<(), AgentError> {
+    async fn initialize(
+        &mut self,
+        node: nautilus_core::NodeId,
+        events: &EventSink,
+    ) -> Result<(), AgentError> {
         let Reply::Identity(identity) = self.process.request(&Request::Initialize { node }).await? else {
             return Err(EnclaveError::WrongReply.into());
         };
@@ -400,7 +449,10 @@ impl RunningEnclave {
 
     fn enter(&mut self, status: EnclaveStatus, events: &EventSink) {
         self.facts.status = status;
-        events(Event { at: NodeClock::wall(), what: What::Enclave(self.facts.clone()) });
+        events(Event {
+            at: NodeClock::wall(),
+            what: What::Enclave(self.facts.clone()),
+        });
     }
 
     async fn stop(mut self, events: &EventSink) {
@@ -412,15 +464,30 @@ impl RunningEnclave {
 /// The endorsements that the simulated vendor publishes beside its platform.
 pub(crate) fn simulated_endorsements(simulated: &std::path::Path) -> Result<Endorsements, AgentError> {
     let path = simulated.join("collateral.json");
-    let bytes = std::fs::read(&path).map_err(|source| AgentError::Endorsements { path: path.clone(), source })?;
+    let bytes = std::fs::read(&path).map_err(|source| AgentError::Endorsements {
+        path: path.clone(),
+        source,
+    })?;
     let origin = path.display().to_string();
-    Ok(Endorsements(vec![Endorsement { kind: EndorsementKind::DcapCollateral, bytes, origin }]))
+    Ok(Endorsements(vec![Endorsement {
+        kind: EndorsementKind::DcapCollateral,
+        bytes,
+        origin,
+    }]))
 }
 
 fn rejected(appraisal: &serde_json::Value) -> AgentError {
-    let failed = appraisal["findings"].as_array().into_iter().flatten().filter(|finding| finding["passed"] == false);
+    let failed = appraisal["findings"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|finding| finding["passed"] == false);
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let findings: Vec<_> =
-        failed.map(|finding| format!("{}: {}", text(&finding["rule"]), text(&finding["detail"]))).collect();
-    AgentError::Rejected { policy: text(&appraisal["policy"]), findings: findings.join("; ") }
+    let findings: Vec<_> = failed
+        .map(|finding| format!("{}: {}", text(&finding["rule"]), text(&finding["detail"])))
+        .collect();
+    AgentError::Rejected {
+        policy: text(&appraisal["policy"]),
+        findings: findings.join("; "),
+    }
 }

@@ -17,6 +17,8 @@ const MAX_WAITING: usize = 64;
 /// At stop, waiting proofs have this long to be settled.
 const FINISH_DEADLINE: Duration = Duration::from_millis(1200);
 const FIRST_RETRY: Duration = Duration::from_millis(250);
+/// The ledger's name for a window that it has.
+const ALREADY_SETTLED: &str = "already_settled";
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
 /// What came of the proofs.
@@ -42,9 +44,19 @@ impl Submitter {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
         let (refused_sender, refused) = watch::channel(false);
         let (totals_sender, totals) = watch::channel(Submitted::default());
-        let worker = Worker { verifier, events, refused: refused_sender, totals: totals_sender };
+        let worker = Worker {
+            verifier,
+            events,
+            refused: refused_sender,
+            totals: totals_sender,
+        };
         let task = tokio::spawn(worker.run(waiting));
-        Self { queue, refused, totals, task }
+        Self {
+            queue,
+            refused,
+            totals,
+            task,
+        }
     }
 
     /// Queues a proof. If the queue ended, a proof was refused, and this one would be too.
@@ -82,6 +94,14 @@ impl Worker {
         while let Some(proof) = waiting.recv().await {
             match self.settle(&proof).await {
                 Ok(settlement) => self.report(&settlement),
+                // The answer to an earlier try was lost on the way.
+                Err(VerifierError::Refused(error)) if error.kind == ALREADY_SETTLED => {
+                    let detail = format!(
+                        "proof of window {} was settled, but the answer was lost",
+                        proof.sequence
+                    );
+                    self.emit(What::Warning { detail });
+                }
                 Err(error) => {
                     let detail = format!("proof of window {} was not settled: {error}", proof.sequence);
                     self.emit(What::Warning { detail });
@@ -109,16 +129,39 @@ impl Worker {
     }
 
     fn report(&self, settlement: &Settlement) {
-        let Settlement { proof_id, node, sequence, height, entry, wallet, amount, accrued } = *settlement;
+        let Settlement {
+            proof_id,
+            node,
+            sequence,
+            height,
+            entry,
+            wallet,
+            amount,
+            accrued,
+        } = *settlement;
         self.totals.send_modify(|totals| {
             totals.settled += 1;
             totals.reward = totals.reward.saturating_add(amount);
         });
-        self.emit(What::Settled { proof_id, sequence, height, entry });
-        self.emit(What::Reward { proof_id, node, wallet, amount, accrued });
+        self.emit(What::Settled {
+            proof_id,
+            sequence,
+            height,
+            entry,
+        });
+        self.emit(What::Reward {
+            proof_id,
+            node,
+            wallet,
+            amount,
+            accrued,
+        });
     }
 
     fn emit(&self, what: What) {
-        (self.events)(Event { at: NodeClock::wall(), what });
+        (self.events)(Event {
+            at: NodeClock::wall(),
+            what,
+        });
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nautilus_core::{ChallengeTerms, EvidenceFile, NodeId, Purpose};
 use nautilus_proof::PerformanceProof;
 use nautilus_verifier::api::{
-    ApiError, AttestationOutcome, ChallengeRequest, Registered, RegisterRequest, Settlement, VerifierFacts,
+    ApiError, AttestationOutcome, ChallengeRequest, RegisterRequest, Registered, Settlement, VerifierFacts,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -50,8 +50,14 @@ pub struct VerifierClient {
 impl VerifierClient {
     /// The verifier at `base`, such as `http://127.0.0.1:8471`.
     pub fn new(base: &str) -> Self {
-        let config = ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).http_status_as_error(false).build();
-        Self { base: base.trim_end_matches('/').to_owned(), http: config.into() }
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(DEADLINE))
+            .http_status_as_error(false)
+            .build();
+        Self {
+            base: base.trim_end_matches('/').to_owned(),
+            http: config.into(),
+        }
     }
 
     /// Who the verifier is.
@@ -75,7 +81,8 @@ impl VerifierClient {
     /// # Errors
     /// If it gives no success.
     pub async fn challenge(&self, node: NodeId, purpose: Purpose) -> Result<ChallengeTerms, VerifierError> {
-        self.post("/v1/challenges", &ChallengeRequest { node, purpose }).await
+        self.post("/v1/challenges", &ChallengeRequest { node, purpose })
+            .await
     }
 
     /// Has evidence verified and appraised.
@@ -83,7 +90,8 @@ impl VerifierClient {
     /// # Errors
     /// If it gives no success; a rejecting appraisal is one.
     pub async fn attest(&self, evidence: &EvidenceFile) -> Result<AttestationOutcome, VerifierError> {
-        self.call("/v1/attestations", Some(evidence.to_json().into_bytes())).await
+        self.call("/v1/attestations", Some(evidence.to_json().into_bytes()))
+            .await
     }
 
     /// Has a proof verified and settled.
@@ -110,33 +118,57 @@ impl VerifierClient {
         body: Option<Vec<u8>>,
     ) -> Result<T, VerifierError> {
         let client = self.clone();
-        let unreachable = |why: String| VerifierError::Unreachable { url: self.base.clone(), why };
+        let unreachable = |why: String| VerifierError::Unreachable {
+            url: self.base.clone(),
+            why,
+        };
         tokio::task::spawn_blocking(move || client.call_blocking(path, body.as_deref()))
             .await
             .map_err(|error| unreachable(error.to_string()))?
     }
 
-    fn call_blocking<T: DeserializeOwned>(&self, path: &str, body: Option<&[u8]>) -> Result<T, VerifierError> {
+    fn call_blocking<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Option<&[u8]>,
+    ) -> Result<T, VerifierError> {
         let url = format!("{}{path}", self.base);
-        let unreachable = |error: ureq::Error| VerifierError::Unreachable { url: url.clone(), why: error.to_string() };
+        let unreachable = |error: ureq::Error| VerifierError::Unreachable {
+            url: url.clone(),
+            why: error.to_string(),
+        };
         let sent = match body {
             Some(body) => self.http.post(&url).content_type("application/json").send(body),
             None => self.http.get(&url).call(),
         };
         let mut answer = sent.map_err(unreachable)?;
-        let text = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().map_err(unreachable)?;
+        let text = answer
+            .body_mut()
+            .with_config()
+            .limit(MAX_ANSWER)
+            .read_to_vec()
+            .map_err(unreachable)?;
         let status = answer.status();
         if status.is_success() {
             return serde_json::from_slice(&text).map_err(|error| self.not_understood(&error));
         }
         match serde_json::from_slice::<ApiError>(&text) {
             Ok(error) if status.is_client_error() => Err(VerifierError::Refused(error)),
-            Ok(error) => Err(VerifierError::Unreachable { url, why: format!("{}: {}", error.kind, error.detail) }),
-            Err(_) => Err(VerifierError::NotUnderstood { url, what: format!("status {status}") }),
+            Ok(error) => Err(VerifierError::Unreachable {
+                url,
+                why: format!("{}: {}", error.kind, error.detail),
+            }),
+            Err(_) => Err(VerifierError::NotUnderstood {
+                url,
+                what: format!("status {status}"),
+            }),
         }
     }
 
     fn not_understood(&self, error: &serde_json::Error) -> VerifierError {
-        VerifierError::NotUnderstood { url: self.base.clone(), what: error.to_string() }
+        VerifierError::NotUnderstood {
+            url: self.base.clone(),
+            what: error.to_string(),
+        }
     }
 }

@@ -43,10 +43,19 @@ pub struct Appraisal {
 }
 
 impl Appraisal {
-    pub(crate) fn seal(policy: &Policy, claims: Verified<Claims>, findings: Vec<Finding>, now: UnixMillis) -> Self {
+    pub(crate) fn seal(
+        policy: &Policy,
+        claims: Verified<Claims>,
+        findings: Vec<Finding>,
+        now: UnixMillis,
+    ) -> Self {
         let accepted = !findings.is_empty() && findings.iter().all(|finding| finding.passed);
         Self {
-            verdict: if accepted { AppraisalVerdict::Accepted } else { AppraisalVerdict::Rejected },
+            verdict: if accepted {
+                AppraisalVerdict::Accepted
+            } else {
+                AppraisalVerdict::Rejected
+            },
             policy: policy.name().to_owned(),
             policy_id: policy.id(),
             findings,

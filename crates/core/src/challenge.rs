@@ -120,7 +120,10 @@ pub struct EventLogHead {
 
 impl EventLogHead {
     /// The head of a log without events.
-    pub const EMPTY: Self = Self { digest: Digest48([0; 48]), length: 0 };
+    pub const EMPTY: Self = Self {
+        digest: Digest48([0; 48]),
+        length: 0,
+    };
 }
 
 /// Everything that evidence binds besides the challenge. Its canonical bytes travel with the evidence.
@@ -176,7 +179,11 @@ impl EvidenceId {
         let (first, second) = report_data.split_at(32);
         challenge.copy_from_slice(first);
         user_data.copy_from_slice(second);
-        let name = EvidenceName { tee, challenge: Digest32(challenge), user_data: Digest32(user_data) };
+        let name = EvidenceName {
+            tee,
+            challenge: Digest32(challenge),
+            user_data: Digest32(user_data),
+        };
         Self(name.digest().0)
     }
 }
@@ -209,7 +216,11 @@ mod tests {
         let bytes = user_data().to_bytes();
         assert_eq!(BoundUserData::from_canonical(&bytes), Some(user_data()));
         for length in 0..bytes.len() {
-            assert_eq!(BoundUserData::from_canonical(&bytes[..length]), None, "truncated to {length}");
+            assert_eq!(
+                BoundUserData::from_canonical(&bytes[..length]),
+                None,
+                "truncated to {length}"
+            );
         }
         let mut longer = bytes.clone();
         longer.push(0);
@@ -217,7 +228,11 @@ mod tests {
         for header_byte in 0..10 {
             let mut other = bytes.clone();
             other[header_byte] ^= 1;
-            assert_eq!(BoundUserData::from_canonical(&other), None, "header byte {header_byte}");
+            assert_eq!(
+                BoundUserData::from_canonical(&other),
+                None,
+                "header byte {header_byte}"
+            );
         }
     }
 
@@ -232,12 +247,30 @@ mod tests {
             expires_at: UnixMillis(5),
         };
         let variants = [
-            ChallengeTerms { verifier: PublicKey([0; 32]), ..terms.clone() },
-            ChallengeTerms { node: NodeId([0; 32]), ..terms.clone() },
-            ChallengeTerms { purpose: Purpose::Runtime, ..terms.clone() },
-            ChallengeTerms { nonce: Digest32([0; 32]), ..terms.clone() },
-            ChallengeTerms { issued_at: UnixMillis(0), ..terms.clone() },
-            ChallengeTerms { expires_at: UnixMillis(0), ..terms.clone() },
+            ChallengeTerms {
+                verifier: PublicKey([0; 32]),
+                ..terms.clone()
+            },
+            ChallengeTerms {
+                node: NodeId([0; 32]),
+                ..terms.clone()
+            },
+            ChallengeTerms {
+                purpose: Purpose::Runtime,
+                ..terms.clone()
+            },
+            ChallengeTerms {
+                nonce: Digest32([0; 32]),
+                ..terms.clone()
+            },
+            ChallengeTerms {
+                issued_at: UnixMillis(0),
+                ..terms.clone()
+            },
+            ChallengeTerms {
+                expires_at: UnixMillis(0),
+                ..terms.clone()
+            },
         ];
         for variant in variants {
             assert_ne!(variant.challenge(), terms.challenge(), "{variant:?}");

@@ -89,7 +89,10 @@ impl EvidenceFile {
     /// The file's JSON text.
     pub fn to_json(&self) -> String {
         let file = Json::encode(self);
-        #[expect(clippy::expect_used, reason = "a struct of strings and fixed arrays always encodes")]
+        #[expect(
+            clippy::expect_used,
+            reason = "a struct of strings and fixed arrays always encodes"
+        )]
         serde_json::to_string_pretty(&file).expect("evidence files encode")
     }
 }
@@ -119,7 +122,10 @@ impl Json {
             .endorsements
             .0
             .iter()
-            .map(|one| JsonEndorsement { kind: one.kind, data: STANDARD.encode(&one.bytes) })
+            .map(|one| JsonEndorsement {
+                kind: one.kind,
+                data: STANDARD.encode(&one.bytes),
+            })
             .collect();
         Self {
             format: FORMAT.to_owned(),
@@ -134,13 +140,19 @@ impl Json {
 
     fn decode(self) -> Result<EvidenceFile, EvidenceFileError> {
         if self.format != FORMAT {
-            return Err(EvidenceFileError::Format { found: self.format.chars().take(64).collect() });
+            return Err(EvidenceFileError::Format {
+                found: self.format.chars().take(64).collect(),
+            });
         }
         if self.endorsements.len() > MAX_ENDORSEMENTS {
-            return Err(EvidenceFileError::TooManyEndorsements { count: self.endorsements.len() });
+            return Err(EvidenceFileError::TooManyEndorsements {
+                count: self.endorsements.len(),
+            });
         }
         let decode = |text: &str, field| {
-            STANDARD.decode(text).map_err(|_| EvidenceFileError::Base64 { field })
+            STANDARD
+                .decode(text)
+                .map_err(|_| EvidenceFileError::Base64 { field })
         };
         let user_data = decode(&self.user_data, "user_data")?;
         let endorsements = self
@@ -148,7 +160,11 @@ impl Json {
             .iter()
             .map(|one| {
                 let bytes = decode(&one.data, "endorsements.data")?;
-                Ok(Endorsement { kind: one.kind, bytes, origin: "the evidence file".to_owned() })
+                Ok(Endorsement {
+                    kind: one.kind,
+                    bytes,
+                    origin: "the evidence file".to_owned(),
+                })
             })
             .collect::<Result<_, EvidenceFileError>>()?;
         Ok(EvidenceFile {
@@ -188,7 +204,10 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        assert_eq!(EvidenceFile::from_json(file().to_json().as_bytes()).unwrap(), file());
+        assert_eq!(
+            EvidenceFile::from_json(file().to_json().as_bytes()).unwrap(),
+            file()
+        );
     }
 
     #[test]
@@ -196,7 +215,10 @@ mod tests {
         let text = file().to_json();
         for length in 0..text.len() {
             let result = EvidenceFile::from_json(&text.as_bytes()[..length]);
-            assert!(matches!(result, Err(EvidenceFileError::Json(_))), "truncated to {length}: {result:?}");
+            assert!(
+                matches!(result, Err(EvidenceFileError::Json(_))),
+                "truncated to {length}: {result:?}"
+            );
         }
     }
 
@@ -208,13 +230,25 @@ mod tests {
             EvidenceFile::from_json(&vec![0; 16 * 1024 * 1024]),
             Err(EvidenceFileError::TooLarge { size: 16_777_216 })
         ));
-        assert!(matches!(refused(text.replace("evidence/1", "evidence/2")), EvidenceFileError::Format { .. }));
-        assert!(matches!(refused(text.replace("AQID", "A*ID")), EvidenceFileError::Base64 { field: "evidence" }));
-        assert!(matches!(refused(text.replace("\"challenge\"", "\"chalenge\"")), EvidenceFileError::Json(_)));
+        assert!(matches!(
+            refused(text.replace("evidence/1", "evidence/2")),
+            EvidenceFileError::Format { .. }
+        ));
+        assert!(matches!(
+            refused(text.replace("AQID", "A*ID")),
+            EvidenceFileError::Base64 { field: "evidence" }
+        ));
+        assert!(matches!(
+            refused(text.replace("\"challenge\"", "\"chalenge\"")),
+            EvidenceFileError::Json(_)
+        ));
         assert!(matches!(refused(format!("{text}x")), EvidenceFileError::Json(_)));
         assert!(matches!(refused("[".repeat(100_000)), EvidenceFileError::Json(_)));
         let mut many = file();
         many.endorsements.0 = vec![many.endorsements.0[0].clone(); MAX_ENDORSEMENTS + 1];
-        assert!(matches!(refused(many.to_json()), EvidenceFileError::TooManyEndorsements { count: 33 }));
+        assert!(matches!(
+            refused(many.to_json()),
+            EvidenceFileError::TooManyEndorsements { count: 33 }
+        ));
     }
 }

@@ -6,7 +6,11 @@
 
 #![cfg_attr(
     not(test),
-    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)
+    deny(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation
+    )
 )]
 
 mod appraisal;
@@ -30,7 +34,9 @@ pub use claims::{
 };
 pub use endorsements::{Endorsement, EndorsementKind, Endorsements, Want};
 pub use evidence::{Evidence, EvidenceFile, EvidenceFileError, MAX_EVIDENCE, MAX_EVIDENCE_FILE};
-pub use id::{BootId, Digest32, Digest48, EvidenceId, NodeId, ParseIdError, PolicyId, PublicKey, Signature, SuiAddress};
+pub use id::{
+    BootId, Digest32, Digest48, EvidenceId, NodeId, ParseIdError, PolicyId, PublicKey, Signature, SuiAddress,
+};
 pub use message::{Kind, MAGIC, SignedMessage, VERSION, verify_ed25519};
 pub use policy::{Expect, Policy, PolicyError};
 pub use tee::{TeeKind, UnknownTee};

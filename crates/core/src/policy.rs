@@ -6,7 +6,8 @@ use std::fmt::Display;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Appraisal, Assurance, Claims, Finding, Kind, Measurement, PolicyId, SignedMessage, TcbStatus, UnixMillis, Verified,
+    Appraisal, Assurance, Claims, Finding, Kind, Measurement, PolicyId, SignedMessage, TcbStatus, UnixMillis,
+    Verified,
 };
 
 /// Largest policy file that is read, in bytes.
@@ -87,7 +88,8 @@ impl Policy {
         if text.len() > MAX_POLICY {
             return Err(PolicyError::TooLarge { size: text.len() });
         }
-        let policy: Self = serde_saphyr::from_str(text).map_err(|error| PolicyError::Yaml(error.to_string()))?;
+        let policy: Self =
+            serde_saphyr::from_str(text).map_err(|error| PolicyError::Yaml(error.to_string()))?;
         policy.check()?;
         Ok(policy)
     }
@@ -101,12 +103,16 @@ impl Policy {
             debug: Expect::OneOf(vec![false]),
             tcb_status: Expect::OneOf(vec![TcbStatus::UpToDate]),
             advisories: Expect::OneOf(Vec::new()),
-            tcb_evaluation: Expect::Ignore { because: "the simulated vendor has one evaluation".to_owned() },
+            tcb_evaluation: Expect::Ignore {
+                because: "the simulated vendor has one evaluation".to_owned(),
+            },
             measurements: BTreeMap::from([
                 ("mrenclave".to_owned(), Expect::OneOf(vec![mrenclave])),
                 (
                     "mrsigner".to_owned(),
-                    Expect::Ignore { because: "mrenclave pins the code, whoever signed it".to_owned() },
+                    Expect::Ignore {
+                        because: "mrenclave pins the code, whoever signed it".to_owned(),
+                    },
                 ),
             ]),
             pcr_policy,
@@ -142,9 +148,17 @@ impl Policy {
             passed: !claims.binding.starts_with("unchecked"),
             detail: claims.binding.clone(),
         });
-        findings.extend(self.measurements.iter().map(|(name, expect)| measurement(name, expect, &claims)));
+        findings.extend(
+            self.measurements
+                .iter()
+                .map(|(name, expect)| measurement(name, expect, &claims)),
+        );
         findings.push(self.code_is_pinned());
-        findings.extend(self.pcr_policy.iter().map(|(name, value)| pcr(name, value, &claims)));
+        findings.extend(
+            self.pcr_policy
+                .iter()
+                .map(|(name, value)| pcr(name, value, &claims)),
+        );
         Appraisal::seal(self, claims, findings, now)
     }
 
@@ -170,7 +184,10 @@ impl Policy {
 
     fn check(&self) -> Result<(), PolicyError> {
         let senseless = |rule: &str, why: &str| {
-            Err(PolicyError::Senseless { rule: rule.to_owned(), why: why.to_owned() })
+            Err(PolicyError::Senseless {
+                rule: rule.to_owned(),
+                why: why.to_owned(),
+            })
         };
         if self.name.is_empty() || self.name.len() > 128 {
             return senseless("name", "write a name of 1 to 128 bytes");
@@ -184,26 +201,47 @@ impl Policy {
         if matches!(self.debug, Expect::AtLeast(_)) {
             return senseless("debug", "write one_of or ignore");
         }
-        if self.measurements.values().any(|expect| matches!(expect, Expect::AtLeast(_))) {
-            return senseless("measurements", "measurements have no order: write one_of or ignore");
+        if self
+            .measurements
+            .values()
+            .any(|expect| matches!(expect, Expect::AtLeast(_)))
+        {
+            return senseless(
+                "measurements",
+                "measurements have no order: write one_of or ignore",
+            );
         }
         Ok(())
     }
 }
 
 fn finding(rule: &str, passed: bool, wanted: &str, found: &dyn Display) -> Finding {
-    Finding { rule: rule.to_owned(), passed, detail: format!("{found}, wanted {wanted}") }
+    Finding {
+        rule: rule.to_owned(),
+        passed,
+        detail: format!("{found}, wanted {wanted}"),
+    }
 }
 
 fn ignored(rule: &str, because: &str) -> Finding {
-    Finding { rule: rule.to_owned(), passed: true, detail: format!("not checked: {because}") }
+    Finding {
+        rule: rule.to_owned(),
+        passed: true,
+        detail: format!("not checked: {because}"),
+    }
 }
 
 fn one_of<T: Display>(values: &[T]) -> String {
     match values {
         [] => "none".to_owned(),
         [one] => one.to_string(),
-        many => format!("one of {}", many.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        many => format!(
+            "one of {}",
+            many.iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
     }
 }
 
@@ -225,7 +263,12 @@ fn ordered<T: Ord + Display + Copy>(rule: &str, expect: &Expect<T>, found: T) ->
 /// Statuses are declared best first, so "at least" means not after.
 fn tcb_status(expect: &Expect<TcbStatus>, found: TcbStatus) -> Finding {
     match expect {
-        Expect::AtLeast(least) => finding("tcb_status", found <= *least, &format!("at least {least}"), &found),
+        Expect::AtLeast(least) => finding(
+            "tcb_status",
+            found <= *least,
+            &format!("at least {least}"),
+            &found,
+        ),
         other => equal("tcb_status", other, &found),
     }
 }
@@ -236,13 +279,21 @@ fn advisories(expect: &Expect<String>, found: &[String]) -> Finding {
         Expect::AtLeast(one) => std::slice::from_ref(one),
         Expect::Ignore { because } => return ignored("advisories", because),
     };
-    let refused: Vec<_> = found.iter().filter(|advisory| !allowed.contains(advisory)).cloned().collect();
+    let refused: Vec<_> = found
+        .iter()
+        .filter(|advisory| !allowed.contains(advisory))
+        .cloned()
+        .collect();
     let detail = match (found, refused.as_slice()) {
         ([], _) => "none apply".to_owned(),
         (_, []) => format!("{} apply, all allowed", one_of(found)),
         (_, refused) => format!("{} apply and are not allowed", refused.join(", ")),
     };
-    Finding { rule: "advisories".to_owned(), passed: refused.is_empty(), detail }
+    Finding {
+        rule: "advisories".to_owned(),
+        passed: refused.is_empty(),
+        detail,
+    }
 }
 
 fn evaluation(expect: &Expect<u32>, found: Option<u32>) -> Finding {
@@ -258,7 +309,12 @@ fn measurement(name: &str, expect: &Expect<Measurement>, claims: &Claims) -> Fin
     match (expect, claims.measurements.get(name)) {
         (Expect::Ignore { because }, _) => ignored(&rule, because),
         (expect, Some(found)) => equal(&rule, expect, found),
-        (_, None) => finding(&rule, false, "a value", &format!("evidence of `{}` has no {name}", claims.tee)),
+        (_, None) => finding(
+            &rule,
+            false,
+            "a value",
+            &format!("evidence of `{}` has no {name}", claims.tee),
+        ),
     }
 }
 

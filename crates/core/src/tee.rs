@@ -85,6 +85,9 @@ impl FromStr for TeeKind {
     type Err = UnknownTee;
 
     fn from_str(name: &str) -> Result<Self, UnknownTee> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| UnknownTee(name.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+            .ok_or_else(|| UnknownTee(name.to_owned()))
     }
 }

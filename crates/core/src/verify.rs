@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::challenge::{BoundUserData, ChallengeTerms};
 use crate::{
-    Assurance, Challenge, Claims, DeviceIdentity, Endorsements, Evidence, EvidenceId, MAX_EVIDENCE, Measurement,
-    Shortfall, Tcb, TeeKind, UnixMillis, UnsignedFact, Verified, Want,
+    Assurance, Challenge, Claims, DeviceIdentity, Endorsements, Evidence, EvidenceId, MAX_EVIDENCE,
+    Measurement, Shortfall, Tcb, TeeKind, UnixMillis, UnsignedFact, Verified, Want,
 };
 
 /// What a backend is.
@@ -38,7 +38,12 @@ pub trait TeeVerifier: Send + Sync {
     ///
     /// # Errors
     /// The first thing that is not as it must be.
-    fn verify(&self, evidence: &[u8], endorsements: &Endorsements, now: UnixMillis) -> Result<RawClaims, VerifyError>;
+    fn verify(
+        &self,
+        evidence: &[u8],
+        endorsements: &Endorsements,
+        now: UnixMillis,
+    ) -> Result<RawClaims, VerifyError>;
 }
 
 /// What a backend read from evidence that it verified.
@@ -221,7 +226,11 @@ impl VerifyError {
 }
 
 fn list(wants: &[Want]) -> String {
-    wants.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    wants
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn shortfall_list(shortfalls: &[Shortfall]) -> String {
@@ -252,7 +261,10 @@ impl VerifierSet {
     /// # Errors
     /// If one of them is of the simulated TEE.
     pub fn production(verifiers: Vec<Box<dyn TeeVerifier>>) -> Result<Self, VerifierSetError> {
-        if verifiers.iter().any(|verifier| verifier.descriptor().tee == TeeKind::Simulated) {
+        if verifiers
+            .iter()
+            .any(|verifier| verifier.descriptor().tee == TeeKind::Simulated)
+        {
             return Err(VerifierSetError::SimulatedInProduction);
         }
         Ok(Self { verifiers })
@@ -277,7 +289,11 @@ impl VerifierSet {
 
     /// The TEE whose format raw bytes have, judged by content. Earlier verifiers win.
     pub fn recognise(&self, evidence: &[u8]) -> Option<TeeKind> {
-        self.verifiers.iter().map(|v| (v, v.descriptor().tee)).find(|(v, _)| v.recognises(evidence)).map(|(_, tee)| tee)
+        self.verifiers
+            .iter()
+            .map(|v| (v, v.descriptor().tee))
+            .find(|(v, _)| v.recognises(evidence))
+            .map(|(_, tee)| tee)
     }
 
     /// The endorsements that `evidence` needs.
@@ -301,12 +317,18 @@ impl VerifierSet {
         now: UnixMillis,
     ) -> Result<Verified<Claims>, VerifyError> {
         check_size(&evidence.bytes)?;
-        let raw = self.verifier(evidence.tee)?.verify(&evidence.bytes, endorsements, now)?;
+        let raw = self
+            .verifier(evidence.tee)?
+            .verify(&evidence.bytes, endorsements, now)?;
         let (binding, user_data) = check_binding(evidence, binding, &raw.report_data, now)?;
         let debug_or_simulated = raw.debug || evidence.tee == TeeKind::Simulated;
         Ok(Verified::seal(Claims {
             tee: evidence.tee,
-            assurance: if debug_or_simulated { Assurance::Simulated } else { evidence.tee.assurance() },
+            assurance: if debug_or_simulated {
+                Assurance::Simulated
+            } else {
+                evidence.tee.assurance()
+            },
             evidence_id: EvidenceId::of(evidence.tee, &raw.report_data),
             report_data: Measurement(raw.report_data.to_vec()),
             binding,
@@ -333,7 +355,10 @@ impl VerifierSet {
 fn check_size(evidence: &[u8]) -> Result<(), VerifyError> {
     match evidence.len() {
         0 => Err(VerifyError::Empty),
-        size if size > MAX_EVIDENCE => Err(VerifyError::TooLarge { size, limit: MAX_EVIDENCE }),
+        size if size > MAX_EVIDENCE => Err(VerifyError::TooLarge {
+            size,
+            limit: MAX_EVIDENCE,
+        }),
         _ => Ok(()),
     }
 }
@@ -349,18 +374,26 @@ fn check_binding(
     match binding {
         Binding::Issued(terms) => {
             if now >= terms.expires_at {
-                return Err(VerifyError::ChallengeExpired { expired_at: terms.expires_at });
+                return Err(VerifyError::ChallengeExpired {
+                    expired_at: terms.expires_at,
+                });
             }
             let user_data = check_challenge(evidence, terms.challenge(), report_data)?;
             let invalid = |what: String| Err(VerifyError::UserDataInvalid { what });
             if user_data.node != terms.node {
-                return invalid(format!("it names node {}, the challenge is for {}", user_data.node, terms.node));
+                return invalid(format!(
+                    "it names node {}, the challenge is for {}",
+                    user_data.node, terms.node
+                ));
             }
             if user_data.purpose != terms.purpose {
                 let (found, wanted) = (user_data.purpose.as_str(), terms.purpose.as_str());
                 return invalid(format!("its purpose is {found}, the challenge is for {wanted}"));
             }
-            Ok((format!("issued challenge {}", terms.challenge().digest()), Some(user_data)))
+            Ok((
+                format!("issued challenge {}", terms.challenge().digest()),
+                Some(user_data),
+            ))
         }
         Binding::Challenge(challenge) => {
             let user_data = check_challenge(evidence, challenge, report_data)?;
@@ -393,10 +426,16 @@ fn check_challenge(
     if expected_bound != found_bound {
         return Err(VerifyError::UserDataMismatch);
     }
-    let invalid = |what: &str| VerifyError::UserDataInvalid { what: what.to_owned() };
-    let parsed = BoundUserData::from_canonical(user_data).ok_or_else(|| invalid("it is not in canonical form"))?;
+    let invalid = |what: &str| VerifyError::UserDataInvalid {
+        what: what.to_owned(),
+    };
+    let parsed =
+        BoundUserData::from_canonical(user_data).ok_or_else(|| invalid("it is not in canonical form"))?;
     if parsed.tee != evidence.tee {
-        return Err(invalid(&format!("it names TEE `{}`, the evidence is of `{}`", parsed.tee, evidence.tee)));
+        return Err(invalid(&format!(
+            "it names TEE `{}`, the evidence is of `{}`",
+            parsed.tee, evidence.tee
+        )));
     }
     Ok(parsed)
 }

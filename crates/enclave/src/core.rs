@@ -2,8 +2,8 @@
 
 use ed25519_dalek::{Signer, SigningKey};
 use nautilus_core::{
-    Attester, BootId, BoundUserData, Challenge, EventLogHead, EvidenceId, NodeId, PublicKey, Purpose, Signature,
-    SignedMessage, UnixMillis,
+    Attester, BootId, BoundUserData, Challenge, EventLogHead, EvidenceId, NodeId, PublicKey, Purpose,
+    Signature, SignedMessage, UnixMillis,
 };
 use nautilus_proof::merkle::{Frontier, leaf_hash};
 use nautilus_proof::{
@@ -50,7 +50,12 @@ impl Enclave {
             boot: BootId(boot),
             tee_key: PublicKey(key.verifying_key().to_bytes()),
         };
-        Ok(Self { attester, key, identity, node: None })
+        Ok(Self {
+            attester,
+            key,
+            identity,
+            node: None,
+        })
     }
 
     /// Answers a request. A refusal changes nothing.
@@ -59,9 +64,13 @@ impl Enclave {
             Request::Initialize { node } => self.initialize(node),
             Request::Attest { purpose, challenge } => self.attest(purpose, challenge),
             Request::Sample { at, metrics } => self.sample(at, metrics),
-            Request::CloseWindow { start, end, interval_millis, now, validity_millis } => {
-                self.close_window(start, end, interval_millis, now, validity_millis)
-            }
+            Request::CloseWindow {
+                start,
+                end,
+                interval_millis,
+                now,
+                validity_millis,
+            } => self.close_window(start, end, interval_millis, now, validity_millis),
         };
         result.unwrap_or_else(Reply::Refused)
     }
@@ -92,10 +101,15 @@ impl Enclave {
             event_log: EventLogHead::EMPTY,
         };
         let report_data = challenge.bind(&user_data);
-        let evidence =
-            self.attester.attest(&report_data).map_err(|error| EnclaveFault::Attest(error.to_string()))?;
+        let evidence = self
+            .attester
+            .attest(&report_data)
+            .map_err(|error| EnclaveFault::Attest(error.to_string()))?;
         node.evidence = Some(EvidenceId::of(self.identity.tee, report_data.as_bytes()));
-        Ok(Reply::Evidence { evidence, user_data: user_data.to_bytes() })
+        Ok(Reply::Evidence {
+            evidence,
+            user_data: user_data.to_bytes(),
+        })
     }
 
     fn sample(&mut self, at: UnixMillis, metrics: Metrics) -> Result<Reply, EnclaveFault> {
@@ -104,10 +118,14 @@ impl Enclave {
             return Err(EnclaveFault::WindowFull(MAX_WINDOW_SAMPLES));
         }
         if at < node.last_end {
-            return Err(EnclaveFault::Sample("it lies in a window that is closed".to_owned()));
+            return Err(EnclaveFault::Sample(
+                "it lies in a window that is closed".to_owned(),
+            ));
         }
         let sample = node.chain.draft(at, metrics);
-        node.chain.push(&sample).map_err(|error| EnclaveFault::Sample(error.to_string()))?;
+        node.chain
+            .push(&sample)
+            .map_err(|error| EnclaveFault::Sample(error.to_string()))?;
         let signature = sign(&self.key, &sample);
         Ok(Reply::Sample(SignedSample { sample, signature }))
     }
@@ -124,12 +142,15 @@ impl Enclave {
         let attestation_hash = node.evidence.ok_or(EnclaveFault::NotAttested)?;
         let refused = |what: &str| EnclaveFault::Window(what.to_owned());
         if start >= end || start < node.last_end {
-            return Err(refused("it does not start after the last one and end after its start"));
+            return Err(refused(
+                "it does not start after the last one and end after its start",
+            ));
         }
         if validity_millis > MAX_VALIDITY_MILLIS {
             return Err(refused("a proof is valid for at most 24 hours"));
         }
-        let slots = slots(end.since(start), interval_millis).ok_or_else(|| refused("its interval is no time"))?;
+        let slots =
+            slots(end.since(start), interval_millis).ok_or_else(|| refused("its interval is no time"))?;
         let times = node.chain.times();
         let covered = covered_slots(start, end, interval_millis, times)
             .ok_or_else(|| refused("a sample lies outside of it"))?;
@@ -161,7 +182,11 @@ impl Enclave {
             expires_at: now.plus(validity_millis),
         };
         let tee_signature = sign(&self.key, &statement);
-        Ok(Reply::Window(Box::new(SignedWindow { statement, merkle_proof, tee_signature })))
+        Ok(Reply::Window(Box::new(SignedWindow {
+            statement,
+            merkle_proof,
+            tee_signature,
+        })))
     }
 }
 

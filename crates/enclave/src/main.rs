@@ -55,7 +55,8 @@ fn run() -> Result<(), Failure> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     let platform = Platform::load(&arguments.simulated)?;
     let attester = platform.into_attester(Image::production(image.finalize().into()));
-    let enclave = Enclave::boot(Box::new(attester)).map_err(|error| Failure::Failed(error.to_string().into()))?;
+    let enclave =
+        Enclave::boot(Box::new(attester)).map_err(|error| Failure::Failed(error.to_string().into()))?;
     serve(enclave, UnixStream::connect(&arguments.socket)?)?;
     Ok(())
 }
@@ -78,10 +79,16 @@ impl Arguments {
                 Some("--simulated") => &mut simulated,
                 _ => return Err(Failure::Usage(format!("unknown argument {}", word.display()))),
             };
-            let value = words.next().ok_or_else(|| Failure::Usage(format!("{} needs a value", word.display())))?;
+            let value = words
+                .next()
+                .ok_or_else(|| Failure::Usage(format!("{} needs a value", word.display())))?;
             *slot = Some(PathBuf::from(value));
         }
-        let needed = |value: Option<PathBuf>, flag| value.ok_or_else(|| Failure::Usage(format!("{flag} is missing")));
-        Ok(Self { socket: needed(socket, "--socket")?, simulated: needed(simulated, "--simulated")? })
+        let needed =
+            |value: Option<PathBuf>, flag| value.ok_or_else(|| Failure::Usage(format!("{flag} is missing")));
+        Ok(Self {
+            socket: needed(socket, "--socket")?,
+            simulated: needed(simulated, "--simulated")?,
+        })
     }
 }

@@ -1,7 +1,9 @@
 //! What agent and enclave say to each other: one request, one reply, each a frame of
 //! `length u32 LE ‖ BCS`.
 
-use nautilus_core::{BootId, Challenge, Digest32, NodeId, PublicKey, Purpose, Signature, TeeKind, UnixMillis};
+use nautilus_core::{
+    BootId, Challenge, Digest32, NodeId, PublicKey, Purpose, Signature, TeeKind, UnixMillis,
+};
 use nautilus_proof::{Metrics, ProofStatement, SignedSample};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -136,8 +138,13 @@ pub enum FrameError {
 /// If it is too long.
 pub fn encode_frame<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     let body = bcs::to_bytes(message).map_err(FrameError::Malformed)?;
-    let too_long = || FrameError::TooLong { length: body.len() as u64 };
-    let length = u32::try_from(body.len()).ok().filter(|length| *length <= MAX_FRAME).ok_or_else(too_long)?;
+    let too_long = || FrameError::TooLong {
+        length: body.len() as u64,
+    };
+    let length = u32::try_from(body.len())
+        .ok()
+        .filter(|length| *length <= MAX_FRAME)
+        .ok_or_else(too_long)?;
     let mut frame = Vec::with_capacity(body.len() + 4);
     frame.extend_from_slice(&length.to_le_bytes());
     frame.extend_from_slice(&body);

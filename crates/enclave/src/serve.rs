@@ -52,7 +52,12 @@ fn check_peer(stream: &UnixStream) -> Result<(), ServeError> {
     if (found_pid, found_uid) == (pid, uid) {
         Ok(())
     } else {
-        Err(ServeError::WrongPeer { pid, uid, found_pid, found_uid })
+        Err(ServeError::WrongPeer {
+            pid,
+            uid,
+            found_pid,
+            found_uid,
+        })
     }
 }
 
@@ -65,7 +70,10 @@ fn read_request(stream: &mut UnixStream) -> Result<Option<Request>, ServeError> 
     }
     let length = u32::from_le_bytes(length);
     if length > MAX_FRAME {
-        return Err(FrameError::TooLong { length: length.into() }.into());
+        return Err(FrameError::TooLong {
+            length: length.into(),
+        }
+        .into());
     }
     let mut body = vec![0; length as usize];
     stream.read_exact(&mut body)?;

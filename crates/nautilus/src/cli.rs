@@ -26,7 +26,13 @@ pub struct Cli {
 #[derive(Args)]
 pub struct Global {
     /// Where state is kept [default: /var/lib/nautilus for root, else ~/.local/state/nautilus]
-    #[arg(long, global = true, value_name = "DIR", env = "NAUTILUS_DATA_DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "NAUTILUS_DATA_DIR",
+        hide_env_values = true
+    )]
     data_dir: Option<PathBuf>,
     /// Print facts as JSON
     #[arg(long, global = true)]
@@ -81,7 +87,11 @@ impl Global {
         if rustix::process::geteuid().is_root() {
             return Ok(PathBuf::from("/var/lib/nautilus"));
         }
-        let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let variable = |name| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
         variable("XDG_STATE_HOME")
             .or_else(|| variable("HOME").map(|home| home.join(".local/state")))
             .map(|state| state.join("nautilus"))

@@ -19,22 +19,34 @@ pub struct Failure {
 impl Failure {
     /// Something was checked and rejected.
     pub fn rejected(error: impl Into<anyhow::Error>) -> Self {
-        Self { code: REJECTED, error: error.into() }
+        Self {
+            code: REJECTED,
+            error: error.into(),
+        }
     }
 
     /// Wrong usage or configuration.
     pub fn usage(error: impl Into<anyhow::Error>) -> Self {
-        Self { code: USAGE, error: error.into() }
+        Self {
+            code: USAGE,
+            error: error.into(),
+        }
     }
 
     /// Something outside is missing.
     pub fn missing(error: impl Into<anyhow::Error>) -> Self {
-        Self { code: MISSING, error: error.into() }
+        Self {
+            code: MISSING,
+            error: error.into(),
+        }
     }
 
     /// The same failure with what was being done in front.
     pub fn context(self, doing: impl Display + Send + Sync + 'static) -> Self {
-        Self { code: self.code, error: self.error.context(doing) }
+        Self {
+            code: self.code,
+            error: self.error.context(doing),
+        }
     }
 
     /// Tells the user and gives the exit code.

@@ -44,7 +44,11 @@ pub fn read_endorsements(paths: &[PathBuf]) -> Result<Endorsements, Failure> {
                 )));
             }
             let origin = file.display().to_string();
-            endorsements.push(Endorsement { kind: EndorsementKind::DcapCollateral, bytes, origin });
+            endorsements.push(Endorsement {
+                kind: EndorsementKind::DcapCollateral,
+                bytes,
+                origin,
+            });
         }
     }
     Ok(Endorsements(endorsements))
@@ -54,7 +58,8 @@ fn endorsement_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let unreadable = |error: io::Error| Failure::missing(error).context(format!("cannot read {}", path.display()));
+    let unreadable =
+        |error: io::Error| Failure::missing(error).context(format!("cannot read {}", path.display()));
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(unreadable)? {
         let file = entry.map_err(unreadable)?.path();
@@ -74,6 +79,8 @@ fn endorsement_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
 
 /// The machine's time.
 pub fn now() -> UnixMillis {
-    let passed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let passed = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     UnixMillis(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX))
 }

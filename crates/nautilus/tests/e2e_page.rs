@@ -57,7 +57,7 @@ fn tell(node: &mut Node, browser: &Browser) -> Result<()> {
     a_proof_passed_nine_checks(browser)?;
     findings_open_by_keyboard(browser)?;
     a_proof_opens_whole(node, browser)?;
-    narrow_screens_do_not_scroll_sideways(browser)?;
+    every_width_holds_the_page(browser)?;
     ensure!(
         browser.console_errors()? == Vec::<String>::new(),
         "the console has errors"
@@ -209,7 +209,7 @@ fn a_proof_opens_whole(node: &mut Node, browser: &Browser) -> Result<()> {
     Ok(())
 }
 
-fn narrow_screens_do_not_scroll_sideways(browser: &Browser) -> Result<()> {
+fn every_width_holds_the_page(browser: &Browser) -> Result<()> {
     for (name, width, colours) in [
         ("wide", 1360, "light"),
         ("dark", 1360, "dark"),
@@ -220,6 +220,13 @@ fn narrow_screens_do_not_scroll_sideways(browser: &Browser) -> Result<()> {
         let overhang = browser
             .run("return document.documentElement.scrollWidth - document.documentElement.clientWidth")?;
         ensure!(overhang == 0, "at {width} pixels the page is {overhang} too wide");
+        let spilt = browser.run(
+            "return [...document.querySelectorAll('.fact dd')].filter((one) => one.scrollWidth > one.clientWidth).length",
+        )?;
+        ensure!(
+            spilt == 0,
+            "at {width} pixels {spilt} facts do not fit beside their names"
+        );
         if let Some(folder) = screenshots() {
             browser.screenshot(&folder.join(format!("page-{name}.png")))?;
         }

@@ -6,7 +6,11 @@
 
 #![cfg_attr(
     not(test),
-    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)
+    deny(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation
+    )
 )]
 
 pub mod merkle;
@@ -17,6 +21,7 @@ pub mod wallet;
 
 pub use message::{Metrics, ProofStatement, Registration, Sample, SignedSample, Summary, Window};
 pub use performance::{
-    CHECKS, MAX_PROOF, MAX_VALIDITY_MILLIS, PerformanceProof, ProofError, ProofSubmission, TimeRange, VerifiedProof,
+    CHECKS, MAX_PROOF, MAX_VALIDITY_MILLIS, PerformanceProof, ProofError, ProofSubmission, TimeRange,
+    VerifiedProof,
 };
 pub use sample_chain::{SampleChain, SampleError, covered_slots, slots};

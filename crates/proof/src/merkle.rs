@@ -5,12 +5,25 @@ use sha2::{Digest, Sha256};
 
 /// Hash of a leaf (RFC 9162 §2.1.1: prefix 0x00).
 pub fn leaf_hash(data: &[u8]) -> Digest32 {
-    Digest32(Sha256::new().chain_update([0]).chain_update(data).finalize().into())
+    Digest32(
+        Sha256::new()
+            .chain_update([0])
+            .chain_update(data)
+            .finalize()
+            .into(),
+    )
 }
 
 /// Hash of an inner node (prefix 0x01).
 fn node_hash(left: &Digest32, right: &Digest32) -> Digest32 {
-    Digest32(Sha256::new().chain_update([1]).chain_update(left.0).chain_update(right.0).finalize().into())
+    Digest32(
+        Sha256::new()
+            .chain_update([1])
+            .chain_update(left.0)
+            .chain_update(right.0)
+            .finalize()
+            .into(),
+    )
 }
 
 /// The head of the tree without leaves (RFC 9162 §2.1.1).
@@ -107,7 +120,12 @@ mod tests {
             let leaf = leaf_hash(&data);
             ours.append(leaf);
             oracle.push(data);
-            assert_eq!(ours.root().0[..], oracle.root().as_bytes()[..], "size {}", index + 1);
+            assert_eq!(
+                ours.root().0[..],
+                oracle.root().as_bytes()[..],
+                "size {}",
+                index + 1
+            );
             let proof = oracle.prove_inclusion(usize::try_from(index).unwrap());
             let flat: Vec<u8> = path.iter().flat_map(|hash| hash.0).collect();
             assert_eq!(flat, proof.as_bytes(), "path of leaf {index}");

@@ -1,8 +1,8 @@
 //! Every message of metrics and settlement that is signed. Twin of `docs/wire.md`.
 
 use nautilus_core::{
-    Assurance, BootId, Digest32, EvidenceId, Kind, NodeId, PublicKey, Signature, SignedMessage, SuiAddress, TeeKind,
-    UnixMillis,
+    Assurance, BootId, Digest32, EvidenceId, Kind, NodeId, PublicKey, Signature, SignedMessage, SuiAddress,
+    TeeKind, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
 //! The performance proof: the specification's JSON (§4.A `PerformanceProof`), and its verification.
 
 use nautilus_core::{
-    Assurance, BootId, Digest32, EvidenceId, NodeId, PublicKey, Signature, SignedMessage, SuiAddress, TeeKind,
-    UnixMillis,
+    Assurance, BootId, Digest32, EvidenceId, NodeId, PublicKey, Signature, SignedMessage, SuiAddress,
+    TeeKind, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,11 @@ pub struct TimeRange {
 impl TimeRange {
     /// The range from `start` to `end`.
     pub const fn new(start: UnixMillis, end: UnixMillis) -> Self {
-        Self { start, end, duration: end.since(start) / 1000 }
+        Self {
+            start,
+            end,
+            duration: end.since(start) / 1000,
+        }
     }
 }
 
@@ -353,13 +357,19 @@ impl PerformanceProof {
 
     fn check_expiry(&self, now: UnixMillis) -> Result<(), ProofError> {
         if now >= self.expires_at {
-            return Err(ProofError::Expired { expired_at: self.expires_at });
+            return Err(ProofError::Expired {
+                expired_at: self.expires_at,
+            });
         }
         if self.timestamp > now.plus(MAX_SKEW_MILLIS) {
-            return Err(ProofError::TimeRangeInvalid { what: "it was signed in the future" });
+            return Err(ProofError::TimeRangeInvalid {
+                what: "it was signed in the future",
+            });
         }
         if self.expires_at.since(self.timestamp) > MAX_VALIDITY_MILLIS {
-            return Err(ProofError::TimeRangeInvalid { what: "it expires more than 24 hours after it was signed" });
+            return Err(ProofError::TimeRangeInvalid {
+                what: "it expires more than 24 hours after it was signed",
+            });
         }
         Ok(())
     }
@@ -371,7 +381,11 @@ impl PerformanceProof {
             chain.push_signed(signed, &self.verification_key)?;
             let at = signed.sample.at;
             if at < start || at >= end {
-                return Err(SampleError::OutOfTime { sequence: signed.sample.sequence, at }.into());
+                return Err(SampleError::OutOfTime {
+                    sequence: signed.sample.sequence,
+                    at,
+                }
+                .into());
             }
         }
         if chain.metrics_hash() != self.metrics_hash {

@@ -78,13 +78,26 @@ impl SampleChain {
     }
 
     fn starting(node: NodeId, boot: BootId, next: Option<(u64, Digest32)>) -> Self {
-        Self { node, boot, next, last_at: None, window: Accumulated::default() }
+        Self {
+            node,
+            boot,
+            next,
+            last_at: None,
+            window: Accumulated::default(),
+        }
     }
 
     /// Makes the next sample of this chain, not yet part of it.
     pub fn draft(&self, at: UnixMillis, metrics: Metrics) -> Sample {
         let (sequence, previous) = self.next.unwrap_or((0, Digest32([0; 32])));
-        Sample { node: self.node, boot: self.boot, sequence, at, previous, metrics }
+        Sample {
+            node: self.node,
+            boot: self.boot,
+            sequence,
+            at,
+            previous,
+            metrics,
+        }
     }
 
     /// Takes a sample in.
@@ -100,13 +113,25 @@ impl SampleChain {
             return Err(SampleError::ChainBroken { sequence });
         }
         if self.last_at.is_some_and(|last| sample.at <= last) {
-            return Err(SampleError::OutOfTime { sequence, at: sample.at });
+            return Err(SampleError::OutOfTime {
+                sequence,
+                at: sample.at,
+            });
         }
         let metrics = &sample.metrics;
-        if [metrics.cpu_usage_bp, metrics.memory_usage_bp, metrics.disk_usage_bp].iter().any(|share| *share > FULL_BP) {
+        if [
+            metrics.cpu_usage_bp,
+            metrics.memory_usage_bp,
+            metrics.disk_usage_bp,
+        ]
+        .iter()
+        .any(|share| *share > FULL_BP)
+        {
             return Err(SampleError::OutOfRange { sequence });
         }
-        let follows = sequence.checked_add(1).ok_or(SampleError::ChainBroken { sequence })?;
+        let follows = sequence
+            .checked_add(1)
+            .ok_or(SampleError::ChainBroken { sequence })?;
         self.next = Some((follows, sample.digest()));
         self.last_at = Some(sample.at);
         self.window.add(sample);
@@ -119,7 +144,9 @@ impl SampleChain {
     /// If it did not, or as [`Self::push`].
     pub fn push_signed(&mut self, signed: &SignedSample, key: &PublicKey) -> Result<(), SampleError> {
         if !signed.sample.is_signed_by(key, &signed.signature) {
-            return Err(SampleError::SignatureInvalid { sequence: signed.sample.sequence });
+            return Err(SampleError::SignatureInvalid {
+                sequence: signed.sample.sequence,
+            });
         }
         self.push(&signed.sample)
     }
@@ -136,7 +163,11 @@ impl SampleChain {
 
     /// What the open window's samples amount to.
     pub fn summary(&self) -> Summary {
-        let mean = self.window.cpu_sum.checked_div(self.window.tree.size()).unwrap_or(0);
+        let mean = self
+            .window
+            .cpu_sum
+            .checked_div(self.window.tree.size())
+            .unwrap_or(0);
         let (cpu_usage_max_bp, memory_usage_max_bp, disk_usage_max_bp) = self.window.maxima;
         Summary {
             cpu_usage_mean_bp: u16::try_from(mean).unwrap_or(FULL_BP),
@@ -173,7 +204,12 @@ pub fn slots(length_millis: u64, interval_millis: u64) -> Option<u32> {
 
 /// Slots of a window that hold a sample. `times` are ascending; a sample outside of the window is an error
 /// and gives none. Many samples in one slot count once, so a burst covers nothing but its own slot.
-pub fn covered_slots(start: UnixMillis, end: UnixMillis, interval_millis: u64, times: &[UnixMillis]) -> Option<u32> {
+pub fn covered_slots(
+    start: UnixMillis,
+    end: UnixMillis,
+    interval_millis: u64,
+    times: &[UnixMillis],
+) -> Option<u32> {
     let slots = slots(end.since(start), interval_millis)?;
     let mut covered = 0_u32;
     let mut last_slot = None;
@@ -181,7 +217,10 @@ pub fn covered_slots(start: UnixMillis, end: UnixMillis, interval_millis: u64, t
         if *at < start || *at >= end {
             return None;
         }
-        let slot = at.since(start).checked_div(interval_millis)?.min(u64::from(slots.saturating_sub(1)));
+        let slot = at
+            .since(start)
+            .checked_div(interval_millis)?
+            .min(u64::from(slots.saturating_sub(1)));
         if last_slot != Some(slot) {
             covered = covered.saturating_add(1);
             last_slot = Some(slot);
@@ -199,7 +238,11 @@ mod tests {
     }
 
     fn metrics(cpu: u16) -> Metrics {
-        Metrics { cpu_usage_bp: cpu, memory_usage_bp: 100, ..Metrics::default() }
+        Metrics {
+            cpu_usage_bp: cpu,
+            memory_usage_bp: 100,
+            ..Metrics::default()
+        }
     }
 
     #[test]
@@ -212,18 +255,42 @@ mod tests {
         }
         let good = chain.draft(UnixMillis(2000), metrics(10));
         let refused = |sample: Sample| chain.clone().push(&sample).unwrap_err();
-        assert_eq!(refused(Sample { sequence: 4, ..good.clone() }), SampleError::ChainBroken { sequence: 4 });
         assert_eq!(
-            refused(Sample { previous: Digest32([9; 32]), ..good.clone() }),
+            refused(Sample {
+                sequence: 4,
+                ..good.clone()
+            }),
+            SampleError::ChainBroken { sequence: 4 }
+        );
+        assert_eq!(
+            refused(Sample {
+                previous: Digest32([9; 32]),
+                ..good.clone()
+            }),
             SampleError::ChainBroken { sequence: 3 }
         );
-        assert_eq!(refused(Sample { node: NodeId([9; 32]), ..good.clone() }), SampleError::Foreign { sequence: 3 });
         assert_eq!(
-            refused(Sample { at: UnixMillis(1002), ..good.clone() }),
-            SampleError::OutOfTime { sequence: 3, at: UnixMillis(1002) }
+            refused(Sample {
+                node: NodeId([9; 32]),
+                ..good.clone()
+            }),
+            SampleError::Foreign { sequence: 3 }
         );
         assert_eq!(
-            refused(Sample { metrics: metrics(10_001), ..good.clone() }),
+            refused(Sample {
+                at: UnixMillis(1002),
+                ..good.clone()
+            }),
+            SampleError::OutOfTime {
+                sequence: 3,
+                at: UnixMillis(1002)
+            }
+        );
+        assert_eq!(
+            refused(Sample {
+                metrics: metrics(10_001),
+                ..good.clone()
+            }),
             SampleError::OutOfRange { sequence: 3 }
         );
         chain.push(&good).unwrap();
@@ -240,7 +307,14 @@ mod tests {
             chain.push(&sample).unwrap();
         }
         let summary = chain.summary();
-        assert_eq!((summary.cpu_usage_mean_bp, summary.cpu_usage_max_bp, summary.memory_usage_max_bp), (15, 21, 100));
+        assert_eq!(
+            (
+                summary.cpu_usage_mean_bp,
+                summary.cpu_usage_max_bp,
+                summary.memory_usage_max_bp
+            ),
+            (15, 21, 100)
+        );
         assert_eq!(chain.times(), [UnixMillis(2), UnixMillis(3)]);
     }
 
@@ -259,6 +333,9 @@ mod tests {
         assert_eq!(slots(500, 2000), Some(1));
         assert_eq!(slots(5000, 2000), Some(2));
         assert_eq!(slots(1, 0), None);
-        assert_eq!(covered_slots(UnixMillis(0), UnixMillis(5000), 2000, &[UnixMillis(4500)]), Some(1));
+        assert_eq!(
+            covered_slots(UnixMillis(0), UnixMillis(5000), 2000, &[UnixMillis(4500)]),
+            Some(1)
+        );
     }
 }

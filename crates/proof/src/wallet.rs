@@ -23,7 +23,8 @@ pub struct ParseWalletSignatureError;
 impl WalletSignature {
     /// Whether this is the signature of `wallet` over `message` as a Sui personal message.
     pub fn is_of(&self, wallet: SuiAddress, message: &impl SignedMessage) -> bool {
-        self.address() == wallet && verify_ed25519(&self.key, &personal_message_digest(message), &self.signature)
+        self.address() == wallet
+            && verify_ed25519(&self.key, &personal_message_digest(message), &self.signature)
     }
 
     /// The address of the key.
@@ -46,7 +47,10 @@ impl WalletSignature {
     /// If it is not that of an Ed25519 signature.
     pub fn from_base64(text: &str) -> Result<Self, ParseWalletSignatureError> {
         match sui_sdk_types::UserSignature::from_base64(text) {
-            Ok(sui_sdk_types::UserSignature::Simple(SimpleSignature::Ed25519 { signature, public_key })) => Ok(Self {
+            Ok(sui_sdk_types::UserSignature::Simple(SimpleSignature::Ed25519 {
+                signature,
+                public_key,
+            })) => Ok(Self {
                 key: PublicKey(public_key.into_inner()),
                 signature: Signature(signature.into_inner()),
             }),
@@ -99,7 +103,12 @@ mod tests {
 
     fn registration(wallet: SuiAddress) -> Registration {
         let label = BootId([5; 16]);
-        Registration { node: node_id(wallet, label), wallet, label, verifier: PublicKey([6; 32]) }
+        Registration {
+            node: node_id(wallet, label),
+            wallet,
+            label,
+            verifier: PublicKey([6; 32]),
+        }
     }
 
     #[test]
@@ -107,7 +116,9 @@ mod tests {
         let key = Ed25519PrivateKey::new([7; 32]);
         let wallet = SuiAddress(key.public_key().derive_address().into_inner());
         let message = registration(wallet);
-        let sdk = key.sign_personal_message(&PersonalMessage(message.to_bytes().into())).unwrap();
+        let sdk = key
+            .sign_personal_message(&PersonalMessage(message.to_bytes().into()))
+            .unwrap();
         let ours = WalletSignature::from_base64(&sdk.to_base64()).unwrap();
         assert!(ours.is_of(wallet, &message));
         assert_eq!(ours.to_base64(), sdk.to_base64());
@@ -123,17 +134,29 @@ mod tests {
         let key = Ed25519PrivateKey::new([7; 32]);
         let wallet = SuiAddress(key.public_key().derive_address().into_inner());
         let message = registration(wallet);
-        let sdk = key.sign_personal_message(&PersonalMessage(message.to_bytes().into())).unwrap();
+        let sdk = key
+            .sign_personal_message(&PersonalMessage(message.to_bytes().into()))
+            .unwrap();
         let good = WalletSignature::from_base64(&sdk.to_base64()).unwrap();
         assert!(!good.is_of(SuiAddress([1; 32]), &message));
-        assert!(!good.is_of(wallet, &Registration { verifier: PublicKey([0; 32]), ..message.clone() }));
+        assert!(!good.is_of(
+            wallet,
+            &Registration {
+                verifier: PublicKey([0; 32]),
+                ..message.clone()
+            }
+        ));
         for byte in 0..64 {
             let mut flipped = good;
             flipped.signature.0[byte] ^= 1;
             assert!(!flipped.is_of(wallet, &message), "signature byte {byte}");
         }
         for text in ["", "AA==", "not base64", &"A".repeat(10_000)] {
-            assert_eq!(WalletSignature::from_base64(text), Err(ParseWalletSignatureError), "{text:.20}");
+            assert_eq!(
+                WalletSignature::from_base64(text),
+                Err(ParseWalletSignatureError),
+                "{text:.20}"
+            );
         }
     }
 }

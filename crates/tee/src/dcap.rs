@@ -29,4 +29,4 @@ mod unsigned;
 mod verify;
 
 #[cfg(feature = "verify")]
-pub(crate) use verify::{Family, Root, Subject, verify, wants};
+pub(crate) use verify::{Family, Root, Subject, graver_fault, verify, wants};

@@ -1,6 +1,8 @@
 //! Bodies of the verifier's HTTP API. All JSON; every answer but a success is an [`ApiError`].
 
-use nautilus_core::{AppraisalVerdict, ChallengeTerms, Digest32, EvidenceId, NodeId, PublicKey, SuiAddress, UnixMillis};
+use nautilus_core::{
+    AppraisalVerdict, ChallengeTerms, Digest32, EvidenceId, NodeId, PublicKey, SuiAddress, UnixMillis,
+};
 use nautilus_core::{Assurance, Purpose};
 use nautilus_proof::Registration;
 use nautilus_proof::wallet::WalletSignature;

@@ -60,7 +60,13 @@ mod tests {
     fn issue(challenges: &mut Challenges, nonce: u64, now: u64) -> Result<ChallengeTerms, TooMany> {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&nonce.to_le_bytes());
-        challenges.issue(PublicKey([1; 32]), NodeId([2; 32]), Purpose::Boot, bytes, UnixMillis(now))
+        challenges.issue(
+            PublicKey([1; 32]),
+            NodeId([2; 32]),
+            Purpose::Boot,
+            bytes,
+            UnixMillis(now),
+        )
     }
 
     #[test]
@@ -78,7 +84,10 @@ mod tests {
         for nonce in 0..MAX_WAITING as u64 {
             issue(&mut challenges, nonce, 1000).unwrap();
         }
-        assert_eq!(issue(&mut challenges, u64::MAX, 1000 + LIFETIME_MILLIS - 1), Err(TooMany));
+        assert_eq!(
+            issue(&mut challenges, u64::MAX, 1000 + LIFETIME_MILLIS - 1),
+            Err(TooMany)
+        );
         assert!(issue(&mut challenges, u64::MAX, 1000 + LIFETIME_MILLIS).is_ok());
         assert_eq!(challenges.waiting.len(), 1);
     }

@@ -24,9 +24,18 @@ const MAX_SMALL: usize = 16 * 1024;
 pub fn router(verifier: Arc<Verifier>) -> Router {
     Router::new()
         .route("/v1/verifier", get(facts))
-        .route("/v1/nodes", post(register).layer(DefaultBodyLimit::max(MAX_SMALL)))
-        .route("/v1/challenges", post(challenge).layer(DefaultBodyLimit::max(MAX_SMALL)))
-        .route("/v1/attestations", post(attest).layer(DefaultBodyLimit::max(MAX_EVIDENCE_FILE)))
+        .route(
+            "/v1/nodes",
+            post(register).layer(DefaultBodyLimit::max(MAX_SMALL)),
+        )
+        .route(
+            "/v1/challenges",
+            post(challenge).layer(DefaultBodyLimit::max(MAX_SMALL)),
+        )
+        .route(
+            "/v1/attestations",
+            post(attest).layer(DefaultBodyLimit::max(MAX_EVIDENCE_FILE)),
+        )
         .route("/v1/proofs", post(settle).layer(DefaultBodyLimit::max(MAX_PROOF)))
         .with_state(verifier)
 }
@@ -78,6 +87,9 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 }
 
 fn now() -> UnixMillis {
-    let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let passed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis();
     UnixMillis(u64::try_from(passed).unwrap_or(u64::MAX))
 }

@@ -47,13 +47,20 @@ impl VerifierKey {
     /// # Errors
     /// If it cannot be read or written, others can read it, or it holds something else.
     pub fn open_or_create(path: &Path) -> Result<Self, KeyError> {
-        let io_error = |source| KeyError::Io { path: path.to_owned(), source };
-        let invalid = || KeyError::Invalid { path: path.to_owned() };
+        let io_error = |source| KeyError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let invalid = || KeyError::Invalid {
+            path: path.to_owned(),
+        };
         if !path.try_exists().map_err(io_error)? {
             return Self::create(path);
         }
         if fs::metadata(path).map_err(io_error)?.mode() & 0o077 != 0 {
-            return Err(KeyError::Exposed { path: path.to_owned() });
+            return Err(KeyError::Exposed {
+                path: path.to_owned(),
+            });
         }
         let text = Zeroizing::new(fs::read_to_string(path).map_err(io_error)?);
         let mut seed = Zeroizing::new([0; 32]);
@@ -68,15 +75,25 @@ impl VerifierKey {
         let temporary = path.with_extension("new");
         let write = || {
             if let Some(directory) = path.parent() {
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+                fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(directory)?;
             }
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&temporary)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             fs::rename(&temporary, path)
         };
-        write().map_err(|source| KeyError::Io { path: path.to_owned(), source })?;
+        write().map_err(|source| KeyError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
         Ok(Self(SigningKey::from_bytes(&seed)))
     }
 

@@ -3,8 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nautilus_core::{
-    Appraisal, AppraisalVerdict, Binding, ChallengeTerms, EvidenceFile, Policy, PublicKey, UnixMillis, VerifierSet,
-    VerifyError,
+    Appraisal, AppraisalVerdict, Binding, ChallengeTerms, EvidenceFile, Policy, PublicKey, UnixMillis,
+    VerifierSet, VerifyError,
 };
 use nautilus_ledger::{AppraisalRecord, Ledger, LedgerError, SubmitError};
 use nautilus_proof::{PerformanceProof, ProofError};
@@ -67,7 +67,10 @@ impl Refusal {
             Self::LedgerUnavailable(_) => "ledger_unavailable".to_owned(),
             Self::Internal(_) => "internal".to_owned(),
         };
-        ApiError { kind, detail: self.to_string() }
+        ApiError {
+            kind,
+            detail: self.to_string(),
+        }
     }
 }
 
@@ -88,8 +91,19 @@ impl From<SubmitError> for Refusal {
 
 impl Verifier {
     /// A verifier that judges by `policy` and settles on `ledger`.
-    pub fn new(set: VerifierSet, policy: Policy, key: VerifierKey, ledger: impl Ledger + Send + 'static) -> Self {
-        Self { set, policy, key, challenges: Mutex::default(), ledger: Mutex::new(Box::new(ledger)) }
+    pub fn new(
+        set: VerifierSet,
+        policy: Policy,
+        key: VerifierKey,
+        ledger: impl Ledger + Send + 'static,
+    ) -> Self {
+        Self {
+            set,
+            policy,
+            key,
+            challenges: Mutex::default(),
+            ledger: Mutex::new(Box::new(ledger)),
+        }
     }
 
     /// The key that signs its records.
@@ -99,7 +113,10 @@ impl Verifier {
 
     /// Who this is.
     pub fn facts(&self) -> VerifierFacts {
-        VerifierFacts { verifier: self.public_key(), version: env!("CARGO_PKG_VERSION").to_owned() }
+        VerifierFacts {
+            verifier: self.public_key(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
     }
 
     /// Registers a node. Once more with the same content is a success too.
@@ -108,8 +125,13 @@ impl Verifier {
     /// If the ledger refuses.
     pub fn register(&self, request: RegisterRequest, now: UnixMillis) -> Result<Registered, Refusal> {
         let node = request.registration.node;
-        match self.ledger().register(request.registration, request.signature, now) {
-            Ok(()) | Err(SubmitError::Refused(LedgerError::AlreadyRegistered { .. })) => Ok(Registered { node }),
+        match self
+            .ledger()
+            .register(request.registration, request.signature, now)
+        {
+            Ok(()) | Err(SubmitError::Refused(LedgerError::AlreadyRegistered { .. })) => {
+                Ok(Registered { node })
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -133,8 +155,12 @@ impl Verifier {
     /// If the evidence does not verify, or the ledger refuses the record. A rejecting appraisal is a success.
     pub fn attest(&self, body: &[u8], now: UnixMillis) -> Result<AttestationOutcome, Refusal> {
         let file = EvidenceFile::from_json(body).map_err(|error| Refusal::BadRequest(error.to_string()))?;
-        let terms = lock(&self.challenges).take(file.challenge).ok_or(Refusal::ChallengeUnknown)?;
-        let claims = self.set.verify(&file.evidence, Binding::Issued(&terms), &file.endorsements, now)?;
+        let terms = lock(&self.challenges)
+            .take(file.challenge)
+            .ok_or(Refusal::ChallengeUnknown)?;
+        let claims = self
+            .set
+            .verify(&file.evidence, Binding::Issued(&terms), &file.endorsements, now)?;
         let appraisal = self.policy.appraise(claims, now);
         if appraisal.verdict() == AppraisalVerdict::Accepted {
             self.record(&appraisal, now)?;
@@ -144,13 +170,17 @@ impl Verifier {
             assurance: appraisal.claims().assurance,
             evidence_id: appraisal.claims().evidence_id,
             expires_at: appraisal.expires_at(),
-            appraisal: serde_json::to_value(&appraisal).map_err(|error| Refusal::Internal(error.to_string()))?,
+            appraisal: serde_json::to_value(&appraisal)
+                .map_err(|error| Refusal::Internal(error.to_string()))?,
         })
     }
 
     fn record(&self, appraisal: &Appraisal, now: UnixMillis) -> Result<(), Refusal> {
         let claims = appraisal.claims();
-        let bound = claims.user_data.as_ref().ok_or_else(|| Refusal::Internal("no user data is bound".to_owned()))?;
+        let bound = claims
+            .user_data
+            .as_ref()
+            .ok_or_else(|| Refusal::Internal("no user data is bound".to_owned()))?;
         let record = AppraisalRecord {
             node: bound.node,
             tee: claims.tee,

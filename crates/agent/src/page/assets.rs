@@ -41,6 +41,7 @@ pub static ASSETS: &[Asset] = &[
     asset!("/assets/proofs.js", SCRIPT, "proofs.js"),
     asset!("/assets/overview.js", SCRIPT, "overview.js"),
     asset!("/assets/format.js", SCRIPT, "format.js"),
+    asset!("/assets/facts.js", SCRIPT, "facts.js"),
     asset!("/assets/dom.js", SCRIPT, "dom.js"),
 ];
 

@@ -6,7 +6,10 @@ struct FakeVerifier(TeeKind);
 
 impl TeeVerifier for FakeVerifier {
     fn descriptor(&self) -> Descriptor {
-        Descriptor { tee: self.0, format: "64 bytes" }
+        Descriptor {
+            tee: self.0,
+            format: "64 bytes",
+        }
     }
 
     fn recognises(&self, evidence: &[u8]) -> bool {
@@ -18,10 +21,17 @@ impl TeeVerifier for FakeVerifier {
     }
 
     fn verify(&self, evidence: &[u8], _: &Endorsements, _: UnixMillis) -> Result<RawClaims, VerifyError> {
-        let malformed = |_| VerifyError::Malformed { what: "not 64 bytes".to_owned(), offset: 0 };
+        let malformed = |_| VerifyError::Malformed {
+            what: "not 64 bytes".to_owned(),
+            offset: 0,
+        };
         Ok(RawClaims {
             report_data: evidence.try_into().map_err(malformed)?,
-            device: DeviceIdentity { scheme: "fake", id: String::new(), family: None },
+            device: DeviceIdentity {
+                scheme: "fake",
+                id: String::new(),
+                family: None,
+            },
             debug: false,
             tcb: Tcb {
                 status: TcbStatus::UpToDate,
@@ -67,11 +77,20 @@ fn user_data() -> BoundUserData {
 
 fn evidence(user_data: &BoundUserData) -> Evidence {
     let bound = terms().challenge().bind(user_data);
-    Evidence { tee: TeeKind::Sgx, bytes: bound.as_bytes().to_vec(), user_data: Some(user_data.to_bytes()) }
+    Evidence {
+        tee: TeeKind::Sgx,
+        bytes: bound.as_bytes().to_vec(),
+        user_data: Some(user_data.to_bytes()),
+    }
 }
 
 fn verify(evidence: &Evidence, terms: &ChallengeTerms) -> Result<Verified<Claims>, VerifyError> {
-    set().verify(evidence, Binding::Issued(terms), &Endorsements::default(), UnixMillis(2000))
+    set().verify(
+        evidence,
+        Binding::Issued(terms),
+        &Endorsements::default(),
+        UnixMillis(2000),
+    )
 }
 
 #[test]
@@ -85,8 +104,14 @@ fn an_answered_challenge_gives_claims_with_what_is_bound() {
 
 #[test]
 fn evidence_for_another_challenge_is_a_replay() {
-    let other = ChallengeTerms { nonce: Digest32([9; 32]), ..terms() };
-    assert!(matches!(verify(&evidence(&user_data()), &other), Err(VerifyError::ChallengeMismatch { .. })));
+    let other = ChallengeTerms {
+        nonce: Digest32([9; 32]),
+        ..terms()
+    };
+    assert!(matches!(
+        verify(&evidence(&user_data()), &other),
+        Err(VerifyError::ChallengeMismatch { .. })
+    ));
 }
 
 #[test]
@@ -97,61 +122,137 @@ fn every_changed_bit_of_the_user_data_is_refused() {
         if let Some(bytes) = &mut changed.user_data {
             bytes[bit / 8] ^= 1 << (bit % 8);
         }
-        assert_eq!(verify(&changed, &terms()), Err(VerifyError::UserDataMismatch), "bit {bit}");
+        assert_eq!(
+            verify(&changed, &terms()),
+            Err(VerifyError::UserDataMismatch),
+            "bit {bit}"
+        );
     }
-    let absent = Evidence { user_data: None, ..good };
+    let absent = Evidence {
+        user_data: None,
+        ..good
+    };
     assert_eq!(verify(&absent, &terms()), Err(VerifyError::UserDataMismatch));
 }
 
 #[test]
 fn user_data_must_be_for_this_challenge_and_this_tee() {
     let variants = [
-        BoundUserData { node: NodeId([9; 32]), ..user_data() },
-        BoundUserData { purpose: Purpose::Runtime, ..user_data() },
-        BoundUserData { tee: TeeKind::Tdx, ..user_data() },
+        BoundUserData {
+            node: NodeId([9; 32]),
+            ..user_data()
+        },
+        BoundUserData {
+            purpose: Purpose::Runtime,
+            ..user_data()
+        },
+        BoundUserData {
+            tee: TeeKind::Tdx,
+            ..user_data()
+        },
     ];
     for variant in variants {
         let result = verify(&evidence(&variant), &terms());
-        assert!(matches!(result, Err(VerifyError::UserDataInvalid { .. })), "{variant:?}: {result:?}");
+        assert!(
+            matches!(result, Err(VerifyError::UserDataInvalid { .. })),
+            "{variant:?}: {result:?}"
+        );
     }
     let bytes = b"not canonical".to_vec();
     let bound = terms().challenge().bind_bytes(&bytes);
-    let evidence = Evidence { tee: TeeKind::Sgx, bytes: bound.as_bytes().to_vec(), user_data: Some(bytes) };
-    assert!(matches!(verify(&evidence, &terms()), Err(VerifyError::UserDataInvalid { .. })));
+    let evidence = Evidence {
+        tee: TeeKind::Sgx,
+        bytes: bound.as_bytes().to_vec(),
+        user_data: Some(bytes),
+    };
+    assert!(matches!(
+        verify(&evidence, &terms()),
+        Err(VerifyError::UserDataInvalid { .. })
+    ));
 }
 
 #[test]
 fn a_challenge_expires() {
     let evidence = evidence(&user_data());
-    let at = |now| set().verify(&evidence, Binding::Issued(&terms()), &Endorsements::default(), UnixMillis(now));
+    let at = |now| {
+        set().verify(
+            &evidence,
+            Binding::Issued(&terms()),
+            &Endorsements::default(),
+            UnixMillis(now),
+        )
+    };
     assert!(at(60_999).is_ok());
-    assert_eq!(at(61_000), Err(VerifyError::ChallengeExpired { expired_at: UnixMillis(61_000) }));
+    assert_eq!(
+        at(61_000),
+        Err(VerifyError::ChallengeExpired {
+            expired_at: UnixMillis(61_000)
+        })
+    );
 }
 
 #[test]
 fn size_and_kind_are_checked_before_a_backend_sees_anything() {
     let verify = |tee, bytes| {
-        let evidence = Evidence { tee, bytes, user_data: None };
-        set().verify(&evidence, Binding::Unchecked { because: "a test" }, &Endorsements::default(), UnixMillis(0))
+        let evidence = Evidence {
+            tee,
+            bytes,
+            user_data: None,
+        };
+        set().verify(
+            &evidence,
+            Binding::Unchecked { because: "a test" },
+            &Endorsements::default(),
+            UnixMillis(0),
+        )
     };
     assert_eq!(verify(TeeKind::Sgx, Vec::new()), Err(VerifyError::Empty));
     let size = MAX_EVIDENCE + 1;
-    assert_eq!(verify(TeeKind::Sgx, vec![0; size]), Err(VerifyError::TooLarge { size, limit: MAX_EVIDENCE }));
-    assert_eq!(verify(TeeKind::Tdx, vec![0; 64]), Err(VerifyError::NotAccepted { tee: TeeKind::Tdx }));
-    assert_eq!(verify(TeeKind::Simulated, vec![0; 64]), Err(VerifyError::NotAccepted { tee: TeeKind::Simulated }));
-    assert_eq!(verify(TeeKind::Sgx, vec![0; 64]).unwrap().binding, "unchecked: a test");
+    assert_eq!(
+        verify(TeeKind::Sgx, vec![0; size]),
+        Err(VerifyError::TooLarge {
+            size,
+            limit: MAX_EVIDENCE
+        })
+    );
+    assert_eq!(
+        verify(TeeKind::Tdx, vec![0; 64]),
+        Err(VerifyError::NotAccepted { tee: TeeKind::Tdx })
+    );
+    assert_eq!(
+        verify(TeeKind::Simulated, vec![0; 64]),
+        Err(VerifyError::NotAccepted {
+            tee: TeeKind::Simulated
+        })
+    );
+    assert_eq!(
+        verify(TeeKind::Sgx, vec![0; 64]).unwrap().binding,
+        "unchecked: a test"
+    );
 }
 
 #[test]
 fn report_data_is_compared_whole() {
-    let evidence = Evidence { tee: TeeKind::Sgx, bytes: vec![7; 64], user_data: None };
+    let evidence = Evidence {
+        tee: TeeKind::Sgx,
+        bytes: vec![7; 64],
+        user_data: None,
+    };
     let verify = |expected: &[u8; 64]| {
-        set().verify(&evidence, Binding::ReportData(expected), &Endorsements::default(), UnixMillis(0))
+        set().verify(
+            &evidence,
+            Binding::ReportData(expected),
+            &Endorsements::default(),
+            UnixMillis(0),
+        )
     };
     assert!(verify(&[7; 64]).is_ok());
     let mut last_bit = [7; 64];
     last_bit[63] ^= 1;
-    assert!(matches!(verify(&last_bit), Err(VerifyError::ReportDataMismatch { .. })));
+    assert!(matches!(
+        verify(&last_bit),
+        Err(VerifyError::ReportDataMismatch { .. })
+    ));
 }
 
 #[test]
@@ -161,11 +262,21 @@ fn a_production_set_takes_no_simulated_verifier() {
     assert_eq!(refused, Some(VerifierSetError::SimulatedInProduction));
     let misplaced = VerifierSet::dangerous_with_simulated(Vec::new(), fake(TeeKind::Sgx)).err();
     assert_eq!(misplaced, Some(VerifierSetError::NotSimulated(TeeKind::Sgx)));
-    let development = VerifierSet::dangerous_with_simulated(vec![fake(TeeKind::Sgx)], fake(TeeKind::Simulated));
-    let evidence = Evidence { tee: TeeKind::Simulated, bytes: vec![0; 64], user_data: None };
+    let development =
+        VerifierSet::dangerous_with_simulated(vec![fake(TeeKind::Sgx)], fake(TeeKind::Simulated));
+    let evidence = Evidence {
+        tee: TeeKind::Simulated,
+        bytes: vec![0; 64],
+        user_data: None,
+    };
     let claims = development
         .unwrap()
-        .verify(&evidence, Binding::ReportData(&[0; 64]), &Endorsements::default(), UnixMillis(0))
+        .verify(
+            &evidence,
+            Binding::ReportData(&[0; 64]),
+            &Endorsements::default(),
+            UnixMillis(0),
+        )
         .unwrap();
     assert_eq!(claims.assurance, Assurance::Simulated);
 }

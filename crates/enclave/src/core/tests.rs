@@ -8,7 +8,10 @@ struct EchoAttester;
 
 impl Attester for EchoAttester {
     fn descriptor(&self) -> Descriptor {
-        Descriptor { tee: TeeKind::Simulated, format: "echo" }
+        Descriptor {
+            tee: TeeKind::Simulated,
+            format: "echo",
+        }
     }
 
     fn attest(&self, report_data: &ReportData) -> Result<Vec<u8>, AttestError> {
@@ -24,10 +27,14 @@ fn enclave() -> Enclave {
 
 fn attested() -> (Enclave, Identity) {
     let mut enclave = enclave();
-    let Reply::Identity(identity) = enclave.handle(Request::Initialize { node: NODE }) else { panic!("no identity") };
+    let Reply::Identity(identity) = enclave.handle(Request::Initialize { node: NODE }) else {
+        panic!("no identity")
+    };
     let challenge = Challenge::from_digest(Digest32([9; 32]));
-    let Reply::Evidence { evidence, user_data } = enclave.handle(Request::Attest { purpose: Purpose::Boot, challenge })
-    else {
+    let Reply::Evidence { evidence, user_data } = enclave.handle(Request::Attest {
+        purpose: Purpose::Boot,
+        challenge,
+    }) else {
         panic!("no evidence")
     };
     let bound = BoundUserData {
@@ -45,7 +52,10 @@ fn attested() -> (Enclave, Identity) {
 }
 
 fn sample(enclave: &mut Enclave, at: u64) -> Reply {
-    enclave.handle(Request::Sample { at: UnixMillis(at), metrics: Metrics::default() })
+    enclave.handle(Request::Sample {
+        at: UnixMillis(at),
+        metrics: Metrics::default(),
+    })
 }
 
 fn close(enclave: &mut Enclave, start: u64, end: u64) -> Reply {
@@ -69,14 +79,34 @@ fn every_boot_has_its_own_key_and_id() {
 fn nothing_is_signed_before_its_time() {
     let mut enclave = enclave();
     let challenge = Challenge::from_digest(Digest32([0; 32]));
-    let attest = Request::Attest { purpose: Purpose::Boot, challenge };
-    assert_eq!(enclave.handle(attest), Reply::Refused(EnclaveFault::NotInitialized));
-    assert_eq!(sample(&mut enclave, 1), Reply::Refused(EnclaveFault::NotInitialized));
-    assert_eq!(close(&mut enclave, 1, 2), Reply::Refused(EnclaveFault::NotInitialized));
-    assert!(matches!(enclave.handle(Request::Initialize { node: NODE }), Reply::Identity(_)));
-    let again = enclave.handle(Request::Initialize { node: NodeId([8; 32]) });
+    let attest = Request::Attest {
+        purpose: Purpose::Boot,
+        challenge,
+    };
+    assert_eq!(
+        enclave.handle(attest),
+        Reply::Refused(EnclaveFault::NotInitialized)
+    );
+    assert_eq!(
+        sample(&mut enclave, 1),
+        Reply::Refused(EnclaveFault::NotInitialized)
+    );
+    assert_eq!(
+        close(&mut enclave, 1, 2),
+        Reply::Refused(EnclaveFault::NotInitialized)
+    );
+    assert!(matches!(
+        enclave.handle(Request::Initialize { node: NODE }),
+        Reply::Identity(_)
+    ));
+    let again = enclave.handle(Request::Initialize {
+        node: NodeId([8; 32]),
+    });
     assert_eq!(again, Reply::Refused(EnclaveFault::AlreadyInitialized));
-    assert_eq!(close(&mut enclave, 1, 2), Reply::Refused(EnclaveFault::NotAttested));
+    assert_eq!(
+        close(&mut enclave, 1, 2),
+        Reply::Refused(EnclaveFault::NotAttested)
+    );
 }
 
 #[test]
@@ -84,14 +114,27 @@ fn samples_are_chained_and_signed() {
     let (mut enclave, identity) = attested();
     let mut chain = SampleChain::of_boot(NODE, identity.boot);
     for at in [1000, 2000, 3000] {
-        let Reply::Sample(signed) = sample(&mut enclave, at) else { panic!("refused") };
+        let Reply::Sample(signed) = sample(&mut enclave, at) else {
+            panic!("refused")
+        };
         chain.push_signed(&signed, &identity.tee_key).unwrap();
     }
-    assert!(matches!(sample(&mut enclave, 3000), Reply::Refused(EnclaveFault::Sample(_))));
-    let too_much = Metrics { cpu_usage_bp: 10_001, ..Metrics::default() };
-    let refused = enclave.handle(Request::Sample { at: UnixMillis(4000), metrics: too_much });
+    assert!(matches!(
+        sample(&mut enclave, 3000),
+        Reply::Refused(EnclaveFault::Sample(_))
+    ));
+    let too_much = Metrics {
+        cpu_usage_bp: 10_001,
+        ..Metrics::default()
+    };
+    let refused = enclave.handle(Request::Sample {
+        at: UnixMillis(4000),
+        metrics: too_much,
+    });
     assert!(matches!(refused, Reply::Refused(EnclaveFault::Sample(_))));
-    let Reply::Sample(signed) = sample(&mut enclave, 4000) else { panic!("a refusal must change nothing") };
+    let Reply::Sample(signed) = sample(&mut enclave, 4000) else {
+        panic!("a refusal must change nothing")
+    };
     assert_eq!(signed.sample.sequence, 3);
 }
 
@@ -104,23 +147,68 @@ fn windows_form_one_log_and_never_overlap() {
         for offset in [0, 1000, 2000] {
             assert!(matches!(sample(&mut enclave, start + offset), Reply::Sample(_)));
         }
-        let Reply::Window(signed) = close(&mut enclave, start, start + 3000) else { panic!("refused") };
-        let SignedWindow { statement, merkle_proof, tee_signature } = *signed;
+        let Reply::Window(signed) = close(&mut enclave, start, start + 3000) else {
+            panic!("refused")
+        };
+        let SignedWindow {
+            statement,
+            merkle_proof,
+            tee_signature,
+        } = *signed;
         assert!(statement.is_signed_by(&identity.tee_key, &tee_signature));
-        assert_eq!((statement.window.sequence, statement.window.slots, statement.window.covered), (window, 3, 3));
+        assert_eq!(
+            (
+                statement.window.sequence,
+                statement.window.slots,
+                statement.window.covered
+            ),
+            (window, 3, 3)
+        );
         assert_eq!(merkle::root_before(window, &merkle_proof), Some(root));
         let leaf = merkle::leaf_hash(&statement.window.to_bytes());
-        assert_eq!(merkle::root_after(window, leaf, &merkle_proof), Some(statement.merkle_root));
+        assert_eq!(
+            merkle::root_after(window, leaf, &merkle_proof),
+            Some(statement.merkle_root)
+        );
         root = statement.merkle_root;
     }
-    assert!(matches!(close(&mut enclave, 24_999, 26_000), Reply::Refused(EnclaveFault::Window(_))), "overlap");
-    assert!(matches!(close(&mut enclave, 26_000, 26_000), Reply::Refused(EnclaveFault::Window(_))), "empty");
-    assert!(matches!(sample(&mut enclave, 24_999), Reply::Refused(EnclaveFault::Sample(_))), "in a closed window");
+    assert!(
+        matches!(
+            close(&mut enclave, 24_999, 26_000),
+            Reply::Refused(EnclaveFault::Window(_))
+        ),
+        "overlap"
+    );
+    assert!(
+        matches!(
+            close(&mut enclave, 26_000, 26_000),
+            Reply::Refused(EnclaveFault::Window(_))
+        ),
+        "empty"
+    );
+    assert!(
+        matches!(
+            sample(&mut enclave, 24_999),
+            Reply::Refused(EnclaveFault::Sample(_))
+        ),
+        "in a closed window"
+    );
     assert!(matches!(sample(&mut enclave, 30_000), Reply::Sample(_)));
-    assert!(matches!(close(&mut enclave, 25_000, 29_000), Reply::Refused(EnclaveFault::Window(_))), "leaves one out");
-    let Reply::Window(signed) = close(&mut enclave, 25_000, 31_000) else { panic!("a refusal must change nothing") };
+    assert!(
+        matches!(
+            close(&mut enclave, 25_000, 29_000),
+            Reply::Refused(EnclaveFault::Window(_))
+        ),
+        "leaves one out"
+    );
+    let Reply::Window(signed) = close(&mut enclave, 25_000, 31_000) else {
+        panic!("a refusal must change nothing")
+    };
     assert_eq!(signed.statement.window.sequence, 5);
-    assert_eq!((signed.statement.window.slots, signed.statement.window.covered), (6, 1));
+    assert_eq!(
+        (signed.statement.window.slots, signed.statement.window.covered),
+        (6, 1)
+    );
 }
 
 #[test]

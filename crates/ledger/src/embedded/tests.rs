@@ -79,6 +79,11 @@ fn what_was_appended_is_there_after_reopening_and_replays() {
     assert_eq!(entries[1].transaction, node.register());
     assert_eq!(entries[6].at, START.plus(2 * WINDOW));
     assert_eq!(entries[6].hash, ledger.tip().hash);
+    let json = serde_json::to_value(&entries[3]).unwrap();
+    assert_eq!(
+        json["transaction"]["submit_proof"]["submission"]["statement"]["window"]["sequence"],
+        0
+    );
     assert_eq!(ledger.view().unacknowledged(), 0);
     assert_eq!(
         Ledger::node(&ledger, node.id()).unwrap().unwrap().next_sequence,

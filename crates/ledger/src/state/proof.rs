@@ -205,3 +205,6 @@ fn covered_millis(window: &Window, rules: &Rules) -> Result<u64, LedgerError> {
         .saturating_mul(window.interval_millis)
         .min(length))
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,9 +9,9 @@ use nautilus_core::{Challenge, Digest32, Purpose};
 use nautilus_tee::simulated::Vendor;
 
 use crate::cli::Global;
+use crate::command::config;
 use crate::command::up::enclave_image;
 use crate::command::verify::simulated_directory;
-use crate::command::config;
 use crate::failure::Failure;
 use crate::input::now;
 
@@ -50,11 +50,19 @@ impl Attest {
         let simulated = simulated_directory(&data_dir);
         Vendor::open_or_create(&simulated, now())?;
         let challenge = self.challenge()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let attested =
-            runtime.block_on(attest_once(&data_dir.join("agent"), &simulated, &image, self.purpose(), challenge))?;
-        std::fs::write(&self.output, attested.to_json())
-            .map_err(|error| Failure::missing(error).context(format!("cannot write {}", self.output.display())))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let attested = runtime.block_on(attest_once(
+            &data_dir.join("agent"),
+            &simulated,
+            &image,
+            self.purpose(),
+            challenge,
+        ))?;
+        std::fs::write(&self.output, attested.to_json()).map_err(|error| {
+            Failure::missing(error).context(format!("cannot write {}", self.output.display()))
+        })?;
         let facts = serde_json::json!({
             "tee_type": attested.evidence.tee,
             "challenge": challenge,
@@ -64,8 +72,13 @@ impl Attest {
         if global.json {
             println!("{facts}");
         } else {
-            println!("{} evidence of {} bytes for challenge {} is in {}",
-                attested.evidence.tee, attested.evidence.bytes.len(), challenge.digest(), self.output.display());
+            println!(
+                "{} evidence of {} bytes for challenge {} is in {}",
+                attested.evidence.tee,
+                attested.evidence.bytes.len(),
+                challenge.digest(),
+                self.output.display()
+            );
         }
         Ok(ExitCode::SUCCESS)
     }

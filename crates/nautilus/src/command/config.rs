@@ -40,6 +40,11 @@ pub fn load(global: &Global, flags: Vec<FlagValue>) -> Result<Config, Failure> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .collect();
     let directory = PathBuf::from(DEFAULT_DIRECTORY);
-    let sources = Sources { file: global.config.clone(), directory, environment, flags };
+    let sources = Sources {
+        file: global.config.clone(),
+        directory,
+        environment,
+        flags,
+    };
     Config::load(&sources).map_err(Failure::usage)
 }

@@ -24,7 +24,10 @@ impl Detect {
     /// Runs the command. A machine without a TEE is a fact, not a failure.
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
         if !self.root.is_dir() {
-            return Err(Failure::missing(anyhow::anyhow!("{} is no directory", self.root.display())));
+            return Err(Failure::missing(anyhow::anyhow!(
+                "{} is no directory",
+                self.root.display()
+            )));
         }
         let detection = Detector::new(&self.root).detect();
         if global.json {

@@ -7,7 +7,8 @@ use clap::Subcommand;
 use nautilus_agent::identity::NodeIdentity;
 use nautilus_core::{NodeId, PublicKey, SignedMessage};
 use nautilus_ledger::{
-    ClaimRequest, EmbeddedLedger, Genesis, LedgerFileError, LedgerView, Rules, SubmitError, Transaction, replay,
+    ClaimRequest, EmbeddedLedger, Genesis, LedgerFileError, LedgerView, Rules, SubmitError, Transaction,
+    replay,
 };
 use nautilus_verifier::VerifierKey;
 use serde_json::{Value, json};
@@ -66,7 +67,10 @@ pub fn path(data_dir: &Path) -> PathBuf {
 
 /// Opens the ledger as its writer; starts it at first use.
 pub fn open_or_create(path: &Path, verifier: PublicKey) -> Result<EmbeddedLedger, Failure> {
-    let genesis = Genesis { verifier, rules: Rules::default() };
+    let genesis = Genesis {
+        verifier,
+        rules: Rules::default(),
+    };
     EmbeddedLedger::open_or_create(path, genesis, now()).map_err(|error| file_failure(error, path))
 }
 
@@ -79,7 +83,10 @@ fn file_failure(error: LedgerFileError, path: &Path) -> Failure {
     match error {
         LedgerFileError::Corrupt { .. } | LedgerFileError::OtherGenesis { .. } => Failure::rejected(error),
         LedgerFileError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-            Failure::missing(anyhow::anyhow!("there is no ledger at {}: run `nautilus up` first", path.display()))
+            Failure::missing(anyhow::anyhow!(
+                "there is no ledger at {}: run `nautilus up` first",
+                path.display()
+            ))
         }
         error => Failure::missing(error),
     }
@@ -164,12 +171,19 @@ fn claim(data_dir: &Path, path: &Path) -> Result<Value, Failure> {
     if due == 0 {
         return Ok(json!({ "wallet": wallet, "amount": 0 }));
     }
-    let claim = ClaimRequest { wallet, amount: due, nonce: now().0, verifier };
+    let claim = ClaimRequest {
+        wallet,
+        amount: due,
+        nonce: now().0,
+        verifier,
+    };
     let signature = identity.sign(&claim);
-    ledger.append(&[Transaction::Claim { claim, signature }], now()).map_err(|error| match error {
-        SubmitError::Refused(error) => Failure::rejected(error),
-        other => Failure::missing(other),
-    })?;
+    ledger
+        .append(&[Transaction::Claim { claim, signature }], now())
+        .map_err(|error| match error {
+            SubmitError::Refused(error) => Failure::rejected(error),
+            other => Failure::missing(other),
+        })?;
     Ok(json!({ "wallet": wallet, "amount": due, "height": ledger.tip().height, "entry": ledger.tip().hash }))
 }
 
@@ -195,7 +209,9 @@ fn print_value(indent: &str, name: &str, value: &Value) {
     match value {
         Value::Object(facts) => {
             println!("{indent}{name}");
-            facts.iter().for_each(|(name, value)| print_value(&format!("{indent}  "), name, value));
+            facts
+                .iter()
+                .for_each(|(name, value)| print_value(&format!("{indent}  "), name, value));
         }
         Value::String(text) => println!("{indent}{name:<20} {text}"),
         other => println!("{indent}{name:<20} {other}"),

@@ -86,7 +86,11 @@ fn show(file: &Path) -> Result<ExitCode, Failure> {
 impl VerifyProof {
     fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
         let at = self.at.unwrap_or_else(now);
-        let evidence = self.evidence.as_deref().map(|path| self.verified_evidence(global, path, at)).transpose()?;
+        let evidence = self
+            .evidence
+            .as_deref()
+            .map(|path| self.verified_evidence(global, path, at))
+            .transpose()?;
         let mut code = ExitCode::SUCCESS;
         for proof in read_proofs(&self.file)? {
             let report = report(&proof, evidence.as_ref(), at);
@@ -102,15 +106,23 @@ impl VerifyProof {
         Ok(code)
     }
 
-    fn verified_evidence(&self, global: &Global, path: &Path, at: UnixMillis) -> Result<Verified<Claims>, Failure> {
-        let file = EvidenceFile::from_json(&read_bounded(path, MAX_EVIDENCE_FILE)?).map_err(Failure::rejected)?;
+    fn verified_evidence(
+        &self,
+        global: &Global,
+        path: &Path,
+        at: UnixMillis,
+    ) -> Result<Verified<Claims>, Failure> {
+        let file =
+            EvidenceFile::from_json(&read_bounded(path, MAX_EVIDENCE_FILE)?).map_err(Failure::rejected)?;
         let mut endorsements = read_endorsements(&self.endorsements)?;
         endorsements.0.extend(file.endorsements.0);
         let binding = Binding::Challenge(file.challenge);
         self.trust
             .verifier_set(global)?
             .verify(&file.evidence, binding, &endorsements, at)
-            .map_err(|error| Failure::rejected(error).context(format!("evidence {} does not verify", path.display())))
+            .map_err(|error| {
+                Failure::rejected(error).context(format!("evidence {} does not verify", path.display()))
+            })
     }
 }
 
@@ -118,22 +130,27 @@ impl VerifyProof {
 fn read_proofs(file: &Path) -> Result<Vec<PerformanceProof>, Failure> {
     let bytes = read_bounded(file, MAX_INPUT)?;
     if bytes.len() > MAX_INPUT {
-        return Err(Failure::rejected(anyhow::anyhow!("input has more than the {MAX_INPUT} bytes allowed")));
+        return Err(Failure::rejected(anyhow::anyhow!(
+            "input has more than the {MAX_INPUT} bytes allowed"
+        )));
     }
     let mut proofs = Vec::new();
     for value in serde_json::Deserializer::from_slice(&bytes).into_iter::<serde_json::Value>() {
         let value = value.map_err(|error| Failure::rejected(ProofError::Json(error)))?;
         let proof = match value {
-            serde_json::Value::Object(mut object) if object.contains_key("kind") => {
-                object.remove("proof").unwrap_or(serde_json::Value::Object(object))
-            }
+            serde_json::Value::Object(mut object) if object.contains_key("kind") => object
+                .remove("proof")
+                .unwrap_or(serde_json::Value::Object(object)),
             other => other,
         };
         let text = serde_json::to_vec(&proof)?;
         proofs.push(PerformanceProof::from_json(&text).map_err(Failure::rejected)?);
     }
     if proofs.is_empty() {
-        return Err(Failure::rejected(anyhow::anyhow!("{} holds no proof", file.display())));
+        return Err(Failure::rejected(anyhow::anyhow!(
+            "{} holds no proof",
+            file.display()
+        )));
     }
     Ok(proofs)
 }
@@ -145,12 +162,21 @@ fn report(proof: &PerformanceProof, evidence: Option<&Verified<Claims>>, at: Uni
             let mut findings: Vec<_> = CHECKS.into_iter().map(passed).collect();
             findings.extend(attestation_findings(proof, evidence));
             let failed = findings.iter().find(|finding| !finding.passed);
-            let error = failed.map(|finding| ErrorReport { kind: "attestation_mismatch", detail: finding.detail.clone() });
+            let error = failed.map(|finding| ErrorReport {
+                kind: "attestation_mismatch",
+                detail: finding.detail.clone(),
+            });
             (findings, error)
         }
         Err(error) => {
             let detail = error.to_string();
-            (vec![finding(error.kind(), false, &detail)], Some(ErrorReport { kind: error.kind(), detail }))
+            (
+                vec![finding(error.kind(), false, &detail)],
+                Some(ErrorReport {
+                    kind: error.kind(),
+                    detail,
+                }),
+            )
         }
     };
     Report {
@@ -165,7 +191,11 @@ fn report(proof: &PerformanceProof, evidence: Option<&Verified<Claims>>, at: Uni
 /// Whether the evidence speaks for the key that signed the proof.
 fn attestation_findings(proof: &PerformanceProof, evidence: Option<&Verified<Claims>>) -> Vec<Finding> {
     let Some(claims) = evidence else {
-        return vec![finding("attestation", true, "not checked: give --evidence FILE to check whose key signed")];
+        return vec![finding(
+            "attestation",
+            true,
+            "not checked: give --evidence FILE to check whose key signed",
+        )];
     };
     let bound = claims.user_data.as_ref();
     let same_key = bound.is_some_and(|bound| bound.tee_key == proof.verification_key);
@@ -174,25 +204,51 @@ fn attestation_findings(proof: &PerformanceProof, evidence: Option<&Verified<Cla
         finding(
             "attestation hash",
             claims.evidence_id == proof.attestation_hash,
-            &format!("evidence is {}, proof names {}", claims.evidence_id, proof.attestation_hash),
+            &format!(
+                "evidence is {}, proof names {}",
+                claims.evidence_id, proof.attestation_hash
+            ),
         ),
-        finding("attested key", same_key, "the evidence binds the key that signed the proof"),
-        finding("attested boot", same_boot, "the evidence binds the proof's node and boot"),
+        finding(
+            "attested key",
+            same_key,
+            "the evidence binds the key that signed the proof",
+        ),
+        finding(
+            "attested boot",
+            same_boot,
+            "the evidence binds the proof's node and boot",
+        ),
         finding(
             "assurance",
             claims.assurance == proof.assurance,
-            &format!("evidence gives {}, proof says {}", claims.assurance, proof.assurance),
+            &format!(
+                "evidence gives {}, proof says {}",
+                claims.assurance, proof.assurance
+            ),
         ),
     ]
 }
 
 fn finding(rule: &str, passed: bool, detail: &str) -> Finding {
-    Finding { rule: rule.to_owned(), passed, detail: detail.to_owned() }
+    Finding {
+        rule: rule.to_owned(),
+        passed,
+        detail: detail.to_owned(),
+    }
 }
 
 fn print_report(report: &Report) {
-    println!("{} proof {} of node {}", report.verdict, report.proof_id, report.node_id);
+    println!(
+        "{} proof {} of node {}",
+        report.verdict, report.proof_id, report.node_id
+    );
     for finding in &report.findings {
-        println!("  {} {}: {}", if finding.passed { "ok  " } else { "FAIL" }, finding.rule, finding.detail);
+        println!(
+            "  {} {}: {}",
+            if finding.passed { "ok  " } else { "FAIL" },
+            finding.rule,
+            finding.detail
+        );
     }
 }

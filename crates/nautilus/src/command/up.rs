@@ -5,13 +5,16 @@ mod plan;
 mod signals;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use nautilus_agent::event::{Event, EventSink, What};
 use nautilus_agent::hub::EventHub;
 use nautilus_agent::runner::{Agent, AgentError};
+use nautilus_tee::simulated::Vendor;
 use nautilus_verifier::Verifier;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -19,8 +22,8 @@ use tokio::sync::watch;
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::input::now;
-pub use plan::enclave_image;
 use plan::Plan;
+pub use plan::enclave_image;
 use signals::StopReason;
 
 /// Do the main job on this machine: verifier, embedded ledger, enclave, agent and page, until Ctrl-C.
@@ -54,7 +57,7 @@ impl Up {
         let plan = Plan::make(self, global)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .thread_keep_alive(std::time::Duration::from_secs(2))
+            .thread_keep_alive(Duration::from_secs(2))
             .build()?;
         runtime.block_on(plan.run(global.json))
     }
@@ -69,12 +72,27 @@ impl Plan {
         let hub = Arc::new(EventHub::new());
         let events = printer(Arc::clone(&hub), json);
         let emit = |what| events(Event { at: now(), what });
-        emit(What::Listening { url: format!("{url}/") });
+        emit(What::Listening {
+            url: format!("{url}/"),
+        });
         emit(self.detected.clone());
-        self.warnings.iter().for_each(|detail| emit(What::Warning { detail: detail.clone() }));
+        self.warnings.iter().for_each(|detail| {
+            emit(What::Warning {
+                detail: detail.clone(),
+            })
+        });
 
-        let verifier = Arc::new(Verifier::new(self.verifier_set, self.policy, self.verifier_key, self.ledger));
+        let verifier = Arc::new(Verifier::new(
+            self.verifier_set,
+            self.policy,
+            self.verifier_key,
+            self.ledger,
+        ));
         let routes = nautilus_agent::page::router(hub).merge(nautilus_verifier::router(verifier));
+        let renewal = tokio::spawn(renew_endorsements(
+            self.settings.simulated.clone(),
+            Arc::clone(&events),
+        ));
         let (close, closed) = watch::channel(false);
         let server = tokio::spawn(serve(listener, routes, closed));
 
@@ -99,7 +117,12 @@ impl Plan {
             Ok(()) => reason.to_string(),
             Err(error) => error.to_string(),
         };
-        emit(What::Stopped { reason, settled: totals.settled, reward: totals.reward });
+        emit(What::Stopped {
+            reason,
+            settled: totals.settled,
+            reward: totals.reward,
+        });
+        renewal.abort();
         close.send_replace(true);
         server.await??;
         result.map_err(failure)?;
@@ -127,6 +150,22 @@ async fn serve(
             let _closed = closed.wait_for(|closed| *closed).await;
         })
         .await
+}
+
+/// The simulated vendor's endorsements hold for 30 days and are renewed when they are opened.
+async fn renew_endorsements(simulated: PathBuf, events: EventSink) {
+    let mut days = tokio::time::interval(Duration::from_secs(24 * 60 * 60));
+    days.tick().await;
+    loop {
+        days.tick().await;
+        if let Err(error) = Vendor::open(&simulated, now()) {
+            let detail = format!("endorsements of the simulated TEE were not renewed: {error}");
+            events(Event {
+                at: now(),
+                what: What::Warning { detail },
+            });
+        }
+    }
 }
 
 /// Prints every event and hands it to the page.

@@ -66,7 +66,8 @@ impl Trust {
         }
         let directory = simulated_directory(&global.data_dir()?);
         let root = nautilus_tee::simulated::read_root(&directory).map_err(|error| {
-            Failure::missing(error).context("the data directory holds no simulated TEE: run `nautilus up` first")
+            Failure::missing(error)
+                .context("the data directory holds no simulated TEE: run `nautilus up` first")
         })?;
         Ok(nautilus_tee::simulated::verifier_set(root))
     }
@@ -130,7 +131,9 @@ impl Verify {
         match (&self.report_data, input.challenge) {
             (Some(bytes), _) => Binding::ReportData(&bytes.0),
             (None, Some(challenge)) => Binding::Challenge(challenge),
-            (None, None) => Binding::Unchecked { because: "no --report-data was given" },
+            (None, None) => Binding::Unchecked {
+                because: "no --report-data was given",
+            },
         }
     }
 
@@ -163,7 +166,11 @@ impl Verify {
         } else {
             print_report(&report, self.show);
         }
-        Ok(if verdict == "rejected" { ExitCode::from(REJECTED) } else { ExitCode::SUCCESS })
+        Ok(if verdict == "rejected" {
+            ExitCode::from(REJECTED)
+        } else {
+            ExitCode::SUCCESS
+        })
     }
 }
 
@@ -177,7 +184,10 @@ pub fn read_policy(path: &Path) -> Result<Policy, Failure> {
 }
 
 /// Tells an evidence file from raw evidence by its first byte. What is neither is bad evidence, not a failure.
-#[expect(clippy::type_complexity, reason = "a failure of ours outside, a fault of the evidence inside")]
+#[expect(
+    clippy::type_complexity,
+    reason = "a failure of ours outside, a fault of the evidence inside"
+)]
 pub fn read_evidence(
     bytes: Vec<u8>,
     set: &VerifierSet,
@@ -195,11 +205,21 @@ pub fn read_evidence(
         return Ok(Err((None, VerifyError::Empty)));
     }
     if bytes.len() > MAX_EVIDENCE {
-        return Ok(Err((None, VerifyError::TooLarge { size: bytes.len(), limit: MAX_EVIDENCE })));
+        return Ok(Err((
+            None,
+            VerifyError::TooLarge {
+                size: bytes.len(),
+                limit: MAX_EVIDENCE,
+            },
+        )));
     }
     Ok(match set.recognise(&bytes) {
         Some(tee) => Ok(Input {
-            evidence: Evidence { tee, bytes, user_data: None },
+            evidence: Evidence {
+                tee,
+                bytes,
+                user_data: None,
+            },
             challenge: None,
             endorsements: Endorsements::default(),
         }),
@@ -209,13 +229,27 @@ pub fn read_evidence(
 
 /// What is true of genuine evidence, as findings beside a policy's.
 fn truths(claims: &Claims) -> Vec<Finding> {
-    let fact = |rule: &str, detail: String| Finding { rule: rule.to_owned(), passed: true, detail };
+    let fact = |rule: &str, detail: String| Finding {
+        rule: rule.to_owned(),
+        passed: true,
+        detail,
+    };
     let mut facts = vec![
-        fact("genuine", format!("signed by a {} device, family {}", claims.tee, claims.device.family.as_deref().unwrap_or("unknown"))),
+        fact(
+            "genuine",
+            format!(
+                "signed by a {} device, family {}",
+                claims.tee,
+                claims.device.family.as_deref().unwrap_or("unknown")
+            ),
+        ),
         fact("report data", claims.binding.clone()),
     ];
     facts.extend(claims.unsigned.iter().map(|unsigned| {
-        fact("unsigned bytes", format!("{}: {}", unsigned.what, unsigned.detail))
+        fact(
+            "unsigned bytes",
+            format!("{}: {}", unsigned.what, unsigned.detail),
+        )
     }));
     facts
 }
@@ -231,8 +265,15 @@ fn report_error(
         tee,
         tcb: None,
         claims: None,
-        findings: vec![Finding { rule: "genuine".to_owned(), passed: false, detail: error.to_string() }],
-        error: Some(ErrorReport { detail: error.to_string(), error }),
+        findings: vec![Finding {
+            rule: "genuine".to_owned(),
+            passed: false,
+            detail: error.to_string(),
+        }],
+        error: Some(ErrorReport {
+            detail: error.to_string(),
+            error,
+        }),
         verified_at: at,
     };
     if global.json {
@@ -241,10 +282,17 @@ fn report_error(
         print_report(&report, false);
         if let VerifyError::EndorsementsMissing { wants } = error {
             println!("\nGet these and name them with --endorsements:");
-            wants.iter().flat_map(|want| &want.urls).for_each(|url| println!("  {url}"));
+            wants
+                .iter()
+                .flat_map(|want| &want.urls)
+                .for_each(|url| println!("  {url}"));
         }
     }
-    Ok(ExitCode::from(if error.is_missing_input() { MISSING } else { REJECTED }))
+    Ok(ExitCode::from(if error.is_missing_input() {
+        MISSING
+    } else {
+        REJECTED
+    }))
 }
 
 fn print_report(report: &Report<'_>, show: bool) {
@@ -254,20 +302,38 @@ fn print_report(report: &Report<'_>, show: bool) {
     }
     if let Some(claims) = report.claims {
         println!("assurance  {}", claims.assurance);
-        println!("debug      {}", if claims.debug { "yes: nothing this TEE says can be relied upon" } else { "no" });
+        println!(
+            "debug      {}",
+            if claims.debug {
+                "yes: nothing this TEE says can be relied upon"
+            } else {
+                "no"
+            }
+        );
     }
     if let Some(tcb) = report.tcb {
         print_tcb(tcb);
     }
     println!("findings");
     for finding in &report.findings {
-        println!("  {} {}: {}", if finding.passed { "ok  " } else { "FAIL" }, finding.rule, finding.detail);
+        println!(
+            "  {} {}: {}",
+            if finding.passed { "ok  " } else { "FAIL" },
+            finding.rule,
+            finding.detail
+        );
     }
     if let Some(claims) = report.claims.filter(|_| show) {
         println!("measurements");
-        claims.measurements.iter().for_each(|(name, value)| println!("  {name:<16} {value}"));
+        claims
+            .measurements
+            .iter()
+            .for_each(|(name, value)| println!("  {name:<16} {value}"));
         println!("attributes");
-        claims.attributes.iter().for_each(|(name, value)| println!("  {name:<20} {value}"));
+        claims
+            .attributes
+            .iter()
+            .for_each(|(name, value)| println!("  {name:<20} {value}"));
         println!("report data\n  {}", claims.report_data);
         println!("device\n  {} {}", claims.device.scheme, claims.device.id);
     }

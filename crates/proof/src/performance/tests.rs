@@ -23,7 +23,9 @@ fn tee_sign(message: &impl SignedMessage) -> Signature {
 }
 
 fn wallet_sign(statement: &ProofStatement) -> WalletSignature {
-    let signature = wallet_key().sign_personal_message(&PersonalMessage(statement.to_bytes().into())).unwrap();
+    let signature = wallet_key()
+        .sign_personal_message(&PersonalMessage(statement.to_bytes().into()))
+        .unwrap();
     WalletSignature::from_base64(&signature.to_base64()).unwrap()
 }
 
@@ -35,10 +37,17 @@ fn proof() -> PerformanceProof {
     let mut chain = SampleChain::of_boot(node, boot);
     let samples: Vec<_> = (0..10_u16)
         .map(|index| {
-            let metrics = Metrics { cpu_usage_bp: 100 * index, memory_usage_bp: 5000, ..Metrics::default() };
+            let metrics = Metrics {
+                cpu_usage_bp: 100 * index,
+                memory_usage_bp: 5000,
+                ..Metrics::default()
+            };
             let sample = chain.draft(UnixMillis(START + u64::from(index) * 2000 + 1), metrics);
             chain.push(&sample).unwrap();
-            SignedSample { signature: tee_sign(&sample), sample }
+            SignedSample {
+                signature: tee_sign(&sample),
+                sample,
+            }
         })
         .collect();
     let mut log = Frontier::default();
@@ -71,7 +80,14 @@ fn proof() -> PerformanceProof {
     };
     let tee_signature = tee_sign(&statement);
     let seal_signature = wallet_sign(&statement);
-    PerformanceProof::assemble(statement, merkle_proof, public, tee_signature, seal_signature, samples)
+    PerformanceProof::assemble(
+        statement,
+        merkle_proof,
+        public,
+        tee_signature,
+        seal_signature,
+        samples,
+    )
 }
 
 /// The name of the error with which a changed proof is refused.
@@ -93,8 +109,14 @@ fn a_good_proof_verifies_and_survives_json() {
 
 #[test]
 fn every_tampering_is_refused_by_its_name() {
-    assert_eq!(refused(|p| p.samples[3].sample.metrics.cpu_usage_bp ^= 1), "sample_signature_invalid");
-    assert_eq!(refused(|p| p.samples[3].signature.0[10] ^= 1), "sample_signature_invalid");
+    assert_eq!(
+        refused(|p| p.samples[3].sample.metrics.cpu_usage_bp ^= 1),
+        "sample_signature_invalid"
+    );
+    assert_eq!(
+        refused(|p| p.samples[3].signature.0[10] ^= 1),
+        "sample_signature_invalid"
+    );
     assert_eq!(refused(|p| drop(p.samples.remove(4))), "sample_chain_broken");
     assert_eq!(refused(|p| drop(p.samples.pop())), "metrics_hash_mismatch");
     assert_eq!(refused(|p| drop(p.samples.remove(0))), "metrics_hash_mismatch");
@@ -106,18 +128,30 @@ fn every_tampering_is_refused_by_its_name() {
     assert_eq!(refused(|p| p.merkle_root.0[0] ^= 1), "merkle_path_invalid");
     assert_eq!(refused(|p| p.sequence += 1), "merkle_path_invalid");
     assert_eq!(refused(|p| p.tee_signature.0[0] ^= 1), "tee_signature_invalid");
-    assert_eq!(refused(|p| p.seal_signature.signature.0[0] ^= 1), "wallet_signature_invalid");
+    assert_eq!(
+        refused(|p| p.seal_signature.signature.0[0] ^= 1),
+        "wallet_signature_invalid"
+    );
     assert_eq!(refused(|p| p.wallet.0[0] ^= 1), "wallet_signature_invalid");
     assert_eq!(refused(|p| p.proof_id.0[0] ^= 1), "proof_id_mismatch");
     assert_eq!(refused(|p| p.summary.cpu_usage_max_bp += 1), "summary_mismatch");
     assert_eq!(refused(|p| p.covered -= 1), "summary_mismatch");
     assert_eq!(refused(|p| p.slots += 1), "time_range_invalid");
-    assert_eq!(refused(|p| p.assurance = Assurance::HardwareVm), "merkle_path_invalid");
+    assert_eq!(
+        refused(|p| p.assurance = Assurance::HardwareVm),
+        "merkle_path_invalid"
+    );
     assert_eq!(refused(|p| p.tee_type = TeeKind::Sgx), "merkle_path_invalid");
     assert_eq!(refused(|p| p.node_id.0[0] ^= 1), "sample_foreign");
     assert_eq!(refused(|p| p.boot_id.0[0] ^= 1), "sample_foreign");
-    assert_eq!(refused(|p| p.expires_at = p.expires_at.plus(1)), "proof_id_mismatch");
-    assert_eq!(refused(|p| p.verification_key = PublicKey([9; 32])), "sample_signature_invalid");
+    assert_eq!(
+        refused(|p| p.expires_at = p.expires_at.plus(1)),
+        "proof_id_mismatch"
+    );
+    assert_eq!(
+        refused(|p| p.verification_key = PublicKey([9; 32])),
+        "sample_signature_invalid"
+    );
 }
 
 #[test]
@@ -125,7 +159,10 @@ fn the_time_range_cannot_be_moved() {
     assert_eq!(refused(|p| p.time_range.start.0 ^= 1), "time_range_invalid");
     assert_eq!(refused(|p| p.time_range.end.0 ^= 1 << 20), "time_range_invalid");
     assert_eq!(refused(|p| p.time_range.duration += 1), "time_range_invalid");
-    assert_eq!(refused(|p| p.time_range.end = p.time_range.start), "time_range_invalid");
+    assert_eq!(
+        refused(|p| p.time_range.end = p.time_range.start),
+        "time_range_invalid"
+    );
     let shift = |p: &mut PerformanceProof, by: u64| {
         p.time_range = TimeRange::new(p.time_range.start.plus(by), p.time_range.end.plus(by));
     };
@@ -141,10 +178,16 @@ fn a_proof_holds_from_its_issue_to_its_expiry() {
     assert!(good.verify(UnixMillis(expiry.0 - 1)).is_ok());
     assert!(matches!(good.verify(expiry), Err(ProofError::Expired { expired_at }) if expired_at == expiry));
     let before = UnixMillis(good.time_range.end.0 - MAX_SKEW_MILLIS - 1);
-    assert!(matches!(good.verify(before), Err(ProofError::TimeRangeInvalid { .. })));
+    assert!(matches!(
+        good.verify(before),
+        Err(ProofError::TimeRangeInvalid { .. })
+    ));
     let mut eternal = good;
     eternal.expires_at = eternal.timestamp.plus(MAX_VALIDITY_MILLIS + 1);
-    assert!(matches!(eternal.verify(NOW), Err(ProofError::TimeRangeInvalid { .. })));
+    assert!(matches!(
+        eternal.verify(NOW),
+        Err(ProofError::TimeRangeInvalid { .. })
+    ));
 }
 
 #[test]
@@ -152,14 +195,24 @@ fn hostile_json_is_refused() {
     let text = serde_json::to_string(&proof()).unwrap();
     let kind = |bytes: &[u8]| PerformanceProof::from_json(bytes).unwrap_err().kind();
     for length in (0..text.len()).step_by(7) {
-        assert_eq!(kind(&text.as_bytes()[..length]), "not_a_proof", "truncated to {length}");
+        assert_eq!(
+            kind(&text.as_bytes()[..length]),
+            "not_a_proof",
+            "truncated to {length}"
+        );
     }
     assert_eq!(kind(&vec![0; MAX_PROOF + 1]), "too_large");
     assert_eq!(kind(b"[]"), "not_a_proof");
-    assert_eq!(kind(text.replace("\"slots\"", "\"slot\"").as_bytes()), "not_a_proof");
+    assert_eq!(
+        kind(text.replace("\"slots\"", "\"slot\"").as_bytes()),
+        "not_a_proof"
+    );
     let mut many = proof();
     many.samples = vec![many.samples[0].clone(); MAX_SAMPLES + 1];
-    assert!(matches!(many.verify(NOW), Err(ProofError::TooManySamples { count: 10_001 })));
+    assert!(matches!(
+        many.verify(NOW),
+        Err(ProofError::TooManySamples { count: 10_001 })
+    ));
     let mut none = proof();
     none.interval_millis = 0;
     assert_eq!(none.verify(NOW).unwrap_err().kind(), "time_range_invalid");

@@ -237,3 +237,19 @@ fn sgx_type(kind: u8) -> String {
 
 #[cfg(test)]
 mod tests;
+
+/// What the verdict on a file is that does not parse. Bytes after the quote are refused, but a fault of the
+/// quote itself is the graver one and is named in their place.
+pub(crate) fn graver_fault(
+    evidence: &[u8],
+    fault: VerifyError,
+    verify: impl FnOnce(&[u8]) -> Result<nautilus_core::RawClaims, VerifyError>,
+) -> VerifyError {
+    match fault {
+        VerifyError::TrailingBytes { offset, .. } => evidence
+            .get(..offset)
+            .and_then(|quote| verify(quote).err())
+            .unwrap_or(fault),
+        other => other,
+    }
+}

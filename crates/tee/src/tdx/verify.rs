@@ -45,7 +45,8 @@ impl TeeVerifier for Verifier {
         endorsements: &Endorsements,
         now: UnixMillis,
     ) -> Result<RawClaims, VerifyError> {
-        let quote = parse_quote(evidence)?;
+        let again = |quote: &[u8]| self.verify(quote, endorsements, now);
+        let quote = parse_quote(evidence).map_err(|fault| dcap::graver_fault(evidence, fault, again))?;
         let vouched = dcap::verify(&quote.subject(evidence), endorsements, now, &self.root)?;
         let mut attributes = vouched.attributes;
         quote.report.describe(&mut attributes);

@@ -9,7 +9,7 @@ fn every_label_is_met() {
     let mut met = 0;
     for vector in corpus::all() {
         for label in &vector.labels {
-            let quote = quote_of(&vector);
+            let quote = &vector.quote;
             let result = vector.verify(quote, &vector.collateral(label), label.now);
             let context = format!("{} with {}: {}", vector.name, label.collateral, label.detail);
             match result {
@@ -26,15 +26,6 @@ fn every_label_is_met() {
         }
     }
     assert_eq!(met, 38, "labels");
-}
-
-/// One quote came with text after it. The whole file is refused for that (`unlabelled` has the test); the
-/// label is of the quote in it.
-fn quote_of(vector: &Vector) -> &[u8] {
-    match vector.name.as_str() {
-        "tdx-v4-spr-e4" => &vector.quote[..4935],
-        _ => &vector.quote,
-    }
 }
 
 fn assert_claims(claims: &RawClaims, label: &Label, context: &str) {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use nautilus_core::{Endorsements, TeeKind, TeeVerifier as _, UnixMillis, VerifyError, Want};
-use nautilus_tee::sgx;
+use nautilus_tee::{sgx, tdx};
 
 use super::corpus::{self, Vector, endorsements, with_field};
 
@@ -153,17 +153,27 @@ fn a_genuine_quote_is_refused_under_another_root() {
     );
 }
 
-/// A file from the wild with text after its quote.
+/// A file from the wild with text after a quote that meets no TCB level: the graver fault is named, and the
+/// text alone is enough to refuse a quote that is good.
 #[test]
 fn text_after_a_quote_is_refused() {
-    let vector = Vector::load("tdx-v4-spr-e4");
-    let error = vector.verify_first(&vector.quote).unwrap_err();
+    let bad = Vector::load("tdx-v4-spr-e4");
+    let error = bad.verify_first(&bad.quote).unwrap_err();
+    assert!(matches!(error, VerifyError::NoTcbLevel { .. }), "{error:?}");
     assert_eq!(
-        error,
-        VerifyError::TrailingBytes {
+        tdx::parse_quote(&bad.quote),
+        Err(VerifyError::TrailingBytes {
             offset: 4935,
             length: 39
-        }
+        })
+    );
+    let good = Vector::load("sgx-v3-prod");
+    let mut file = good.quote.clone();
+    file.extend(*b"text");
+    let error = good.verify_first(&file).unwrap_err();
+    assert!(
+        matches!(error, VerifyError::TrailingBytes { length: 4.., .. }),
+        "{error:?}"
     );
 }
 

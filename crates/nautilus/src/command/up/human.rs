@@ -11,7 +11,9 @@ pub fn lines(event: &Event) -> Option<String> {
         What::Enclave(facts) => {
             let (image, hash) = (&facts.image, short(&facts.image_hash));
             let detail = match facts.status {
-                EnclaveStatus::Created => format!("created: process {}, image {image}, sha256 {hash}", facts.pid),
+                EnclaveStatus::Created => {
+                    format!("created: process {}, image {image}, sha256 {hash}", facts.pid)
+                }
                 EnclaveStatus::Initialized => {
                     let key = facts.tee_key.map(|key| short(&key)).unwrap_or_default();
                     let boot = facts.boot_id.map(|boot| short(&boot)).unwrap_or_default();
@@ -53,16 +55,36 @@ pub fn lines(event: &Event) -> Option<String> {
                 short(&proof.proof_id),
             ),
         ),
-        What::Settled { sequence, height, entry, .. } => {
-            stage("settled", &format!("{sequence}: at height {height} of the ledger, entry {}", short(entry)))
-        }
-        What::Reward { amount, accrued, wallet, .. } => {
-            stage("reward", &format!("{amount} units to {}; {accrued} in all", short(wallet)))
-        }
+        What::Settled {
+            sequence,
+            height,
+            entry,
+            ..
+        } => stage(
+            "settled",
+            &format!(
+                "{sequence}: at height {height} of the ledger, entry {}",
+                short(entry)
+            ),
+        ),
+        What::Reward {
+            amount,
+            accrued,
+            wallet,
+            ..
+        } => stage(
+            "reward",
+            &format!("{amount} units to {}; {accrued} in all", short(wallet)),
+        ),
         What::Warning { detail } => stage("warning", detail),
-        What::Stopped { reason, settled, reward } => {
-            stage("stopped", &format!("{reason}; {settled} proofs settled, {reward} units earned in this run"))
-        }
+        What::Stopped {
+            reason,
+            settled,
+            reward,
+        } => stage(
+            "stopped",
+            &format!("{reason}; {settled} proofs settled, {reward} units earned in this run"),
+        ),
     };
     Some(text)
 }

@@ -52,13 +52,21 @@ impl Plan {
     pub fn make(up: &Up, global: &Global) -> Result<Self, Failure> {
         let config = config::load(global, up.flags())?;
         if !config.enabled() {
-            return Err(Failure::usage(anyhow::anyhow!("the configuration says `enabled: false`: nothing to do")));
+            return Err(Failure::usage(anyhow::anyhow!(
+                "the configuration says `enabled: false`: nothing to do"
+            )));
         }
         let window = parse_flag("--window", &up.window)?;
-        let stop_after = up.stop_after.as_deref().map(|text| parse_flag("--for", text)).transpose()?;
+        let stop_after = up
+            .stop_after
+            .as_deref()
+            .map(|text| parse_flag("--for", text))
+            .transpose()?;
         let interval = interval(&config);
         if window < interval {
-            return Err(Failure::usage(anyhow::anyhow!("--window is shorter than the time between samples")));
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--window is shorter than the time between samples"
+            )));
         }
         let detection = Detector::new("/").detect();
         let mut warnings: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
@@ -79,7 +87,11 @@ impl Plan {
             .map(|(index, value)| (format!("pcr{index}"), Measurement(value.clone())))
             .collect();
         Ok(Self {
-            detected: What::Detect { chosen, reason, tees: serde_json::to_value(detection.tees())? },
+            detected: What::Detect {
+                chosen,
+                reason,
+                tees: serde_json::to_value(detection.tees())?,
+            },
             warnings,
             listen: up.listen,
             stop_after,
@@ -108,7 +120,13 @@ impl Up {
         ];
         given
             .into_iter()
-            .filter_map(|(flag, key, value)| Some(FlagValue { flag, key, value: value.clone()? }))
+            .filter_map(|(flag, key, value)| {
+                Some(FlagValue {
+                    flag,
+                    key,
+                    value: value.clone()?,
+                })
+            })
             .collect()
     }
 }
@@ -120,27 +138,41 @@ fn parse_flag(flag: &str, text: &str) -> Result<Duration, Failure> {
 
 fn interval(config: &Config) -> Duration {
     let rows = config.resolved_rows();
-    let origin = rows.iter().find(|row| row.key.ends_with(".metrics_interval")).map(|row| &row.origin);
-    if origin == Some(&Origin::Default) { DEFAULT_INTERVAL } else { config.metrics_interval() }
+    let origin = rows
+        .iter()
+        .find(|row| row.key.ends_with(".metrics_interval"))
+        .map(|row| &row.origin);
+    if origin == Some(&Origin::Default) {
+        DEFAULT_INTERVAL
+    } else {
+        config.metrics_interval()
+    }
 }
 
 /// The TEE to use, and why, in words for the user.
 fn choose(config: &Config, detection: &Detection) -> Result<(TeeKind, String), Failure> {
     let usable = detection.preferred().filter(|kind| ATTESTERS.contains(kind));
     let configured = config.tee_type();
-    let detected = if configured.is_some() { detection.preferred() } else { usable };
+    let detected = if configured.is_some() {
+        detection.preferred()
+    } else {
+        usable
+    };
     let chosen = config.check_tee(detected, true).map_err(Failure::usage)?;
     if !ATTESTERS.contains(&chosen) {
         return Err(Failure::missing(anyhow::anyhow!(
             "this version cannot get evidence from `{chosen}` yet: write tee_type: \"simulated\" to try the rest"
         )));
     }
-    let simulated = "using the simulated one under a development policy, which proves nothing about this machine";
+    let simulated =
+        "using the simulated one under a development policy, which proves nothing about this machine";
     let reason = match (configured, detection.preferred()) {
         (Some(_), _) => format!("tee_type asks for it: {simulated}"),
         (None, None) => format!("no TEE can be used on this machine (see `nautilus detect`): {simulated}"),
         (None, Some(found)) => {
-            format!("this machine has `{found}`, but this version cannot get evidence from it yet: {simulated}")
+            format!(
+                "this machine has `{found}`, but this version cannot get evidence from it yet: {simulated}"
+            )
         }
     };
     Ok((chosen, reason))
@@ -149,10 +181,26 @@ fn choose(config: &Config, detection: &Detection) -> Result<(TeeKind, String), F
 /// Settings that this version does not act upon: said, not ignored in silence.
 fn unused_settings(config: &Config) -> Vec<String> {
     let unused = [
-        (config.attestation_url().is_some(), "attestation_url", "the verifier of `nautilus up` is in this process"),
-        (config.key_provision_url().is_some(), "key_provision_url", "keys are made in the enclave"),
-        (config.quote_provider().is_some(), "quote_provider", "the simulated TEE has only one"),
-        (config.debug_mode(), "debug_mode", "the simulated enclave has no debug mode"),
+        (
+            config.attestation_url().is_some(),
+            "attestation_url",
+            "the verifier of `nautilus up` is in this process",
+        ),
+        (
+            config.key_provision_url().is_some(),
+            "key_provision_url",
+            "keys are made in the enclave",
+        ),
+        (
+            config.quote_provider().is_some(),
+            "quote_provider",
+            "the simulated TEE has only one",
+        ),
+        (
+            config.debug_mode(),
+            "debug_mode",
+            "the simulated enclave has no debug mode",
+        ),
     ];
     unused
         .into_iter()
@@ -166,6 +214,9 @@ pub fn enclave_image(config: &Config) -> Result<PathBuf, Failure> {
     if let Some(image) = config.enclave_image() {
         return Ok(image.to_owned());
     }
-    let beside = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
+    let beside = std::env::current_exe()?
+        .parent()
+        .map(Path::to_owned)
+        .unwrap_or_default();
     Ok(beside.join("nautilus-enclave"))
 }

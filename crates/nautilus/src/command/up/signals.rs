@@ -38,7 +38,10 @@ pub struct Signals {
 
 /// Starts listening; from here on the signals no longer end the process by themselves.
 pub fn listen() -> std::io::Result<Signals> {
-    Ok(Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    Ok(Signals {
+        interrupt: signal(SignalKind::interrupt())?,
+        terminate: signal(SignalKind::terminate())?,
+    })
 }
 
 /// Waits for a signal or for the time to be over.

@@ -13,4 +13,6 @@ grep -qx -- "$name" <<<"$known" ||
 
 manifest=$(find crates -path "crates/*/benches/$name.rs" -print -quit)
 manifest=${manifest%/benches/*}/Cargo.toml
+# Benchmarks that run a whole node find the enclave beside the program.
+cargo build --release --locked -p nautilus-enclave
 exec cargo bench --locked --manifest-path "$manifest" --bench "$name"

@@ -28,12 +28,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What a browser waits before it comes again.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// The page at `/`, its files under `/assets/`, and the events at `/api/events`; [`guarded`] already.
+/// The page at `/`, its files under `/assets/`, and the events at `/api/events`. To be served behind [`guarded`].
 pub fn router(hub: Arc<EventHub>) -> Router {
     let pages = assets::ASSETS.iter().fold(Router::new(), |router, asset| {
         router.route(asset.path, get(async |headers| asset.respond(&headers)))
     });
-    guarded(pages.route("/api/events", get(events)).with_state(hub))
+    pages.route("/api/events", get(events)).with_state(hub)
 }
 
 async fn events(State(hub): State<Arc<EventHub>>) -> Response {

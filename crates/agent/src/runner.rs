@@ -22,8 +22,8 @@ use crate::identity::{IdentityError, NodeIdentity, write_private};
 use crate::submitter::Submitter;
 use crate::verifier_client::{VerifierClient, VerifierError};
 
-/// Boots of the enclave in one run, before the agent gives up.
-const MAX_BOOTS: u32 = 5;
+/// Boots of the enclave on end that settle nothing, before the agent gives up.
+const MAX_FRUITLESS_BOOTS: u32 = 5;
 /// A verdict that ends sooner than this is renewed with the next window.
 const RENEW_BEFORE_MILLIS: u64 = 10 * 60 * 1000;
 /// Name of the node's enclave.
@@ -83,8 +83,8 @@ pub enum AgentError {
     /// Its own proof does not verify: a bug, or an enclave that is not ours.
     #[error("proof does not verify")]
     Proof(#[from] ProofError),
-    /// Too many boots.
-    #[error("enclave was lost {MAX_BOOTS} times; the last time: {last}")]
+    /// One boot after the other ended before it settled anything.
+    #[error("enclave was lost {MAX_FRUITLESS_BOOTS} times on end; the last time: {last}")]
     TooManyBoots {
         /// What happened the last time.
         last: String,
@@ -151,19 +151,25 @@ impl Agent {
     /// If the job cannot be done: see [`AgentError`].
     pub async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Result<(), AgentError> {
         self.register().await?;
-        let mut last = String::new();
-        for _ in 0..MAX_BOOTS {
-            match self.boot(&mut stop).await? {
+        let mut fruitless = 0;
+        loop {
+            let settled = self.totals.settled;
+            let why = match self.boot(&mut stop).await? {
                 BootEnd::Stopped => return Ok(()),
-                BootEnd::Lost(why) => {
-                    self.emit(What::Warning {
-                        detail: format!("{why}: booting the enclave again"),
-                    });
-                    last = why;
-                }
+                BootEnd::Lost(why) => why,
+            };
+            fruitless = if self.totals.settled > settled {
+                0
+            } else {
+                fruitless + 1
+            };
+            if fruitless == MAX_FRUITLESS_BOOTS {
+                return Err(AgentError::TooManyBoots { last: why });
             }
+            self.emit(What::Warning {
+                detail: format!("{why}: booting the enclave again"),
+            });
         }
-        Err(AgentError::TooManyBoots { last })
     }
 
     async fn register(&self) -> Result<(), AgentError> {
@@ -289,11 +295,11 @@ impl Agent {
                 due = ticks.tick() => {
                     let due = clock.at(due);
                     if window.is_over(due, &self.settings) {
-                        let next = OpenWindow::starting(clock.resync(due));
-                        self.close(enclave, submitter, std::mem::replace(&mut window, next), due).await?;
-                        if expires_at.since(clock.now()) < RENEW_BEFORE_MILLIS {
+                        if expires_at.since(clock.now()) < RENEW_BEFORE_MILLIS && submitter.is_idle() {
                             expires_at = self.attest(enclave, Purpose::Runtime).await?;
                         }
+                        let next = OpenWindow::starting(clock.resync(due));
+                        self.close(enclave, submitter, std::mem::replace(&mut window, next), due).await?;
                     }
                     window.samples.push(self.sample(enclave, &mut collector, clock.now()).await?);
                 }

@@ -28,6 +28,8 @@ pub(crate) struct Submitted {
     pub(crate) settled: u64,
     /// What they earned, in the smallest unit.
     pub(crate) reward: u64,
+    /// How many were dealt with, whatever came of them.
+    handled: u64,
 }
 
 /// A queue of proofs on their way to the ledger.
@@ -36,6 +38,7 @@ pub(crate) struct Submitter {
     refused: watch::Receiver<bool>,
     totals: watch::Receiver<Submitted>,
     task: JoinHandle<()>,
+    queued: u64,
 }
 
 impl Submitter {
@@ -56,12 +59,19 @@ impl Submitter {
             refused,
             totals,
             task,
+            queued: 0,
         }
     }
 
     /// Queues a proof. If the queue ended, a proof was refused, and this one would be too.
-    pub(crate) async fn submit(&self, proof: PerformanceProof) {
+    pub(crate) async fn submit(&mut self, proof: PerformanceProof) {
+        self.queued += 1;
         let _ended = self.queue.send(proof).await;
+    }
+
+    /// Whether no proof is on its way. Only then may new evidence take the place of that which proofs name.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.totals.borrow().handled == self.queued
     }
 
     /// Waits until a proof is refused: later ones build on it, so none of this boot can be settled any more.
@@ -109,6 +119,7 @@ impl Worker {
                     return;
                 }
             }
+            self.totals.send_modify(|totals| totals.handled += 1);
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
+use crate::verify::UNCHECKED;
 use crate::{
     Appraisal, Assurance, Claims, Finding, Kind, Measurement, PolicyId, SignedMessage, TcbStatus, UnixMillis,
     Verified,
@@ -145,7 +146,7 @@ impl Policy {
         ];
         findings.push(Finding {
             rule: "binding".to_owned(),
-            passed: !claims.binding.starts_with("unchecked"),
+            passed: !claims.binding.starts_with(UNCHECKED),
             detail: claims.binding.clone(),
         });
         findings.extend(

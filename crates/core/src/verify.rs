@@ -10,6 +10,9 @@ use crate::{
     Measurement, Shortfall, Tcb, TeeKind, UnixMillis, UnsignedFact, Verified, Want,
 };
 
+/// How [`Claims::binding`] starts where the report data was not held against anything of the caller's.
+pub(crate) const UNCHECKED: &str = "unchecked: ";
+
 /// What a backend is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Descriptor {
@@ -74,6 +77,9 @@ pub enum Binding<'a> {
     Issued(&'a ChallengeTerms),
     /// A challenge whose terms the caller keeps elsewhere: it must be answered, with the user data bound.
     Challenge(Challenge),
+    /// A challenge that came with the evidence: it must be answered, with the user data bound, but nobody here
+    /// asked for it, so that it says nothing about freshness.
+    Claimed(Challenge),
     /// The exact 64 bytes.
     ReportData(&'a [u8; 64]),
     /// Nothing. The reason shows in the claims.
@@ -92,10 +98,8 @@ pub enum VerifyError {
     #[error("evidence is empty")]
     Empty,
     /// Larger than evidence can be.
-    #[error("evidence has {size} bytes, more than the {limit} allowed")]
+    #[error("evidence is larger than the {limit} bytes allowed")]
     TooLarge {
-        /// Its size in bytes.
-        size: usize,
         /// The most that is read.
         limit: usize,
     },
@@ -103,7 +107,7 @@ pub enum VerifyError {
     #[error("evidence has the format of no TEE that this verifier knows")]
     NotRecognised,
     /// The set has no verifier for this TEE.
-    #[error("this verifier does not accept evidence of TEE `{tee}`")]
+    #[error("evidence of TEE `{tee}` is not accepted here{}", simulated_hint(*tee))]
     NotAccepted {
         /// The TEE in question.
         tee: TeeKind,
@@ -222,6 +226,13 @@ impl VerifyError {
     /// Whether something outside is missing, rather than the evidence being bad.
     pub const fn is_missing_input(&self) -> bool {
         matches!(self, Self::EndorsementsMissing { .. })
+    }
+}
+
+fn simulated_hint(tee: TeeKind) -> &'static str {
+    match tee {
+        TeeKind::Simulated => ": it proves nothing about hardware",
+        _ => "",
     }
 }
 
@@ -355,10 +366,7 @@ impl VerifierSet {
 fn check_size(evidence: &[u8]) -> Result<(), VerifyError> {
     match evidence.len() {
         0 => Err(VerifyError::Empty),
-        size if size > MAX_EVIDENCE => Err(VerifyError::TooLarge {
-            size,
-            limit: MAX_EVIDENCE,
-        }),
+        size if size > MAX_EVIDENCE => Err(VerifyError::TooLarge { limit: MAX_EVIDENCE }),
         _ => Ok(()),
     }
 }
@@ -399,12 +407,19 @@ fn check_binding(
             let user_data = check_challenge(evidence, challenge, report_data)?;
             Ok((format!("challenge {}", challenge.digest()), Some(user_data)))
         }
+        Binding::Claimed(challenge) => {
+            let user_data = check_challenge(evidence, challenge, report_data)?;
+            let digest = challenge.digest();
+            let binding =
+                format!("{UNCHECKED}it answers challenge {digest}, which came with the evidence itself");
+            Ok((binding, Some(user_data)))
+        }
         Binding::ReportData(expected) if expected == report_data => Ok(("report data".to_owned(), None)),
         Binding::ReportData(expected) => Err(VerifyError::ReportDataMismatch {
             expected: hex::encode(expected),
             found: hex::encode(report_data),
         }),
-        Binding::Unchecked { because } => Ok((format!("unchecked: {because}"), None)),
+        Binding::Unchecked { because } => Ok((format!("{UNCHECKED}{because}"), None)),
     }
 }
 

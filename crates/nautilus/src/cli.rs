@@ -44,13 +44,9 @@ pub struct Global {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Do the main job on this machine: verifier, ledger, enclave, agent and page, until Ctrl-C
     Up(command::up::Up),
-    /// Say which TEEs this machine has, how each was judged, and what is missing
     Detect(command::detect::Detect),
-    /// Make evidence that answers a challenge, and write it to a file
     Attest(command::attest::Attest),
-    /// Verify evidence: raw quotes of any known TEE, or an evidence file
     Verify(command::verify::Verify),
     /// Show or verify performance proofs
     #[command(subcommand)]

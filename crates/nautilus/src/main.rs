@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    restore_sigpipe_behaviour();
+    end_quietly_when_nobody_reads();
     match cli::Cli::parse().run() {
         Ok(code) => code,
         Err(failure) => failure.report(),
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
 }
 
 /// `nautilus … | head` must end quietly: Rust ignores SIGPIPE, and then printing panics.
-fn restore_sigpipe_behaviour() {
+fn end_quietly_when_nobody_reads() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         let message = info.payload_as_str().unwrap_or_default();

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 
@@ -26,8 +26,8 @@ const HEADERS: [(HeaderName, &str); 5] = [
     ),
 ];
 
-/// Puts a router behind the rules of the node's server: only GET and HEAD, only by address or as `localhost`,
-/// no data to other sites, and the security headers on every answer.
+/// Puts a router behind the rules of the node's server: only by address or as `localhost`, no data to and no
+/// requests from other sites, and the security headers on every answer.
 ///
 /// Routes that are added to the result later are not behind them.
 pub fn guarded(router: Router) -> Router {
@@ -56,12 +56,6 @@ async fn guard(request: Request, next: Next) -> Response {
 }
 
 fn refuse(request: &Request) -> Option<(StatusCode, &'static str)> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Some((
-            StatusCode::METHOD_NOT_ALLOWED,
-            "this server only shows: use GET\n",
-        ));
-    }
     // RFC 9112, section 3.2.2: an authority in the request target goes before the Host header.
     let named = match request.uri().authority() {
         Some(authority) => Some(authority.as_str()),
@@ -71,10 +65,12 @@ fn refuse(request: &Request) -> Option<(StatusCode, &'static str)> {
         let why = "the Host header names another site: use this node's IP address or localhost\n";
         return Some((StatusCode::MISDIRECTED_REQUEST, why));
     }
-    if request.uri().path().starts_with("/api/") && from_another_site(request.headers()) {
+    let path = request.uri().path();
+    let is_data = path.starts_with("/api/") || path.starts_with("/v1/");
+    if is_data && from_another_site(request.headers()) {
         return Some((
             StatusCode::FORBIDDEN,
-            "another site's page may not read this node\n",
+            "another site's page may not use this node\n",
         ));
     }
     None

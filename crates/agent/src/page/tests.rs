@@ -17,7 +17,7 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let hub = Arc::new(EventHub::new());
-        let router = router(Arc::clone(&hub));
+        let router = guarded(router(Arc::clone(&hub)));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, hub }
     }

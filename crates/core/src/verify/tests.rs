@@ -207,13 +207,9 @@ fn size_and_kind_are_checked_before_a_backend_sees_anything() {
         )
     };
     assert_eq!(verify(TeeKind::Sgx, Vec::new()), Err(VerifyError::Empty));
-    let size = MAX_EVIDENCE + 1;
     assert_eq!(
-        verify(TeeKind::Sgx, vec![0; size]),
-        Err(VerifyError::TooLarge {
-            size,
-            limit: MAX_EVIDENCE
-        })
+        verify(TeeKind::Sgx, vec![0; MAX_EVIDENCE + 1]),
+        Err(VerifyError::TooLarge { limit: MAX_EVIDENCE })
     );
     assert_eq!(
         verify(TeeKind::Tdx, vec![0; 64]),
@@ -229,6 +225,22 @@ fn size_and_kind_are_checked_before_a_backend_sees_anything() {
         verify(TeeKind::Sgx, vec![0; 64]).unwrap().binding,
         "unchecked: a test"
     );
+}
+
+#[test]
+fn a_challenge_that_came_along_shows_as_unchecked() {
+    let verify = |evidence: &Evidence| {
+        let binding = Binding::Claimed(terms().challenge());
+        set().verify(evidence, binding, &Endorsements::default(), UnixMillis(u64::MAX))
+    };
+    let claims = verify(&evidence(&user_data())).unwrap();
+    assert!(claims.binding.starts_with(UNCHECKED), "{}", claims.binding);
+    assert_eq!(claims.user_data, Some(user_data()));
+    let absent = Evidence {
+        user_data: None,
+        ..evidence(&user_data())
+    };
+    assert_eq!(verify(&absent), Err(VerifyError::UserDataMismatch));
 }
 
 #[test]

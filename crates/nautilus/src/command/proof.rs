@@ -116,7 +116,7 @@ impl VerifyProof {
             EvidenceFile::from_json(&read_bounded(path, MAX_EVIDENCE_FILE)?).map_err(Failure::rejected)?;
         let mut endorsements = read_endorsements(&self.endorsements)?;
         endorsements.0.extend(file.endorsements.0);
-        let binding = Binding::Challenge(file.challenge);
+        let binding = Binding::Claimed(file.challenge);
         self.trust
             .verifier_set(global)?
             .verify(&file.evidence, binding, &endorsements, at)

@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::Args;
 use nautilus_agent::event::{Event, EventSink, What};
 use nautilus_agent::hub::EventHub;
+use nautilus_agent::page;
 use nautilus_agent::runner::{Agent, AgentError};
 use nautilus_tee::simulated::Vendor;
 use nautilus_verifier::Verifier;
@@ -88,7 +89,7 @@ impl Plan {
             self.verifier_key,
             self.ledger,
         ));
-        let routes = nautilus_agent::page::router(hub).merge(nautilus_verifier::router(verifier));
+        let routes = page::guarded(page::router(hub).merge(nautilus_verifier::router(verifier)));
         let renewal = tokio::spawn(renew_endorsements(
             self.settings.simulated.clone(),
             Arc::clone(&events),

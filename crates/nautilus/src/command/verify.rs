@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use nautilus_core::{
-    Appraisal, AppraisalVerdict, Binding, Challenge, Claims, Endorsements, Evidence, EvidenceFile, Finding,
-    MAX_EVIDENCE, MAX_EVIDENCE_FILE, Policy, Tcb, TeeKind, UnixMillis, Verified, VerifierSet, VerifyError,
+    Appraisal, AppraisalVerdict, Binding, Challenge, Claims, Digest32, Endorsements, Evidence, EvidenceFile,
+    Finding, MAX_EVIDENCE, MAX_EVIDENCE_FILE, Policy, Tcb, TeeKind, UnixMillis, Verified, VerifierSet,
+    VerifyError,
 };
 use serde::Serialize;
 
@@ -34,6 +35,9 @@ pub struct Verify {
     /// The 64 bytes of report data that the evidence must carry
     #[arg(long, value_name = "HEX", value_parser = parse_report_data)]
     report_data: Option<ReportDataArgument>,
+    /// The challenge that the evidence must answer: what you asked for, not what its file says
+    #[arg(long, value_name = "HEX", conflicts_with = "report_data")]
+    challenge: Option<Digest32>,
     /// Show every claim
     #[arg(long)]
     show: bool,
@@ -128,11 +132,14 @@ impl Verify {
     }
 
     fn binding(&self, input: &Input) -> Binding<'_> {
+        if let Some(challenge) = self.challenge {
+            return Binding::Challenge(Challenge::from_digest(challenge));
+        }
         match (&self.report_data, input.challenge) {
             (Some(bytes), _) => Binding::ReportData(&bytes.0),
-            (None, Some(challenge)) => Binding::Challenge(challenge),
+            (None, Some(challenge)) => Binding::Claimed(challenge),
             (None, None) => Binding::Unchecked {
-                because: "no --report-data was given",
+                because: "neither --challenge nor --report-data was given",
             },
         }
     }
@@ -184,10 +191,6 @@ pub fn read_policy(path: &Path) -> Result<Policy, Failure> {
 }
 
 /// Tells an evidence file from raw evidence by its first byte. What is neither is bad evidence, not a failure.
-#[expect(
-    clippy::type_complexity,
-    reason = "a failure of ours outside, a fault of the evidence inside"
-)]
 pub fn read_evidence(
     bytes: Vec<u8>,
     set: &VerifierSet,
@@ -205,13 +208,7 @@ pub fn read_evidence(
         return Ok(Err((None, VerifyError::Empty)));
     }
     if bytes.len() > MAX_EVIDENCE {
-        return Ok(Err((
-            None,
-            VerifyError::TooLarge {
-                size: bytes.len(),
-                limit: MAX_EVIDENCE,
-            },
-        )));
+        return Ok(Err((None, VerifyError::TooLarge { limit: MAX_EVIDENCE })));
     }
     Ok(match set.recognise(&bytes) {
         Some(tee) => Ok(Input {

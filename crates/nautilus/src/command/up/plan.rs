@@ -137,15 +137,9 @@ fn parse_flag(flag: &str, text: &str) -> Result<Duration, Failure> {
 }
 
 fn interval(config: &Config) -> Duration {
-    let rows = config.resolved_rows();
-    let origin = rows
-        .iter()
-        .find(|row| row.key.ends_with(".metrics_interval"))
-        .map(|row| &row.origin);
-    if origin == Some(&Origin::Default) {
-        DEFAULT_INTERVAL
-    } else {
-        config.metrics_interval()
+    match origin(config, "metrics_interval") {
+        Origin::Default => DEFAULT_INTERVAL,
+        _ => config.metrics_interval(),
     }
 }
 
@@ -178,35 +172,35 @@ fn choose(config: &Config, detection: &Detection) -> Result<(TeeKind, String), F
     Ok((chosen, reason))
 }
 
-/// Settings that this version does not act upon: said, not ignored in silence.
+/// Settings that somebody made and that this version does not act upon: said, not ignored in silence.
 fn unused_settings(config: &Config) -> Vec<String> {
     let unused = [
         (
-            config.attestation_url().is_some(),
             "attestation_url",
             "the verifier of `nautilus up` is in this process",
         ),
+        ("key_provision_url", "keys are made in the enclave"),
         (
-            config.key_provision_url().is_some(),
-            "key_provision_url",
-            "keys are made in the enclave",
+            "secure_channels",
+            "agent and enclave speak over a Unix socket, and the kernel says who is there",
         ),
-        (
-            config.quote_provider().is_some(),
-            "quote_provider",
-            "the simulated TEE has only one",
-        ),
-        (
-            config.debug_mode(),
-            "debug_mode",
-            "the simulated enclave has no debug mode",
-        ),
+        ("debug_mode", "the simulated enclave has no debug mode"),
+        ("quote_provider", "the simulated TEE has only one"),
     ];
     unused
         .into_iter()
-        .filter(|(set, _, _)| *set)
-        .map(|(_, name, why)| format!("`{name}` is set and not used: {why}"))
+        .filter(|(name, _)| origin(config, name) != Origin::Default)
+        .map(|(name, why)| format!("`{name}` is set and not used: {why}"))
         .collect()
+}
+
+/// Where the value of a setting came from.
+fn origin(config: &Config, name: &str) -> Origin {
+    let suffix = format!(".{name}");
+    let rows = config.resolved_rows();
+    rows.into_iter()
+        .find(|row| row.key.ends_with(&suffix))
+        .map_or(Origin::Default, |row| row.origin)
 }
 
 /// The enclave's program: as configured, or the one beside this program.

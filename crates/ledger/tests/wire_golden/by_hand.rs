@@ -1,0 +1,495 @@
+//! The golden bytes once more, put together byte by byte as `docs/wire.md` says, without the project's types.
+
+use sha2::{Digest, Sha256};
+use sui_sdk_types::hash::Hasher;
+
+use crate::examples::{TEE_SEED, VERIFIER_SEED, WALLET_SEED};
+use crate::file::{bytes, golden, hex, message, text, unhex};
+
+const START: u64 = 1_800_000_000_000;
+const ZERO: [u8; 32] = [0; 32];
+const LABEL: [u8; 16] = [0x44; 16];
+const BOOT: [u8; 16] = [0x66; 16];
+const SIMULATED_TEE: u8 = 7;
+const SIMULATED_ASSURANCE: u8 = 0;
+
+/// Bytes in the making.
+#[derive(Default)]
+struct Bytes(Vec<u8>);
+
+impl Bytes {
+    fn message(kind: u8) -> Self {
+        Self::default().raw(b"NAUTILUS").u8(1).u8(kind)
+    }
+
+    fn raw(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        self.0.extend_from_slice(bytes.as_ref());
+        self
+    }
+
+    fn u8(self, value: u8) -> Self {
+        self.raw([value])
+    }
+
+    fn u16(self, value: u16) -> Self {
+        self.raw(value.to_le_bytes())
+    }
+
+    fn u32(self, value: u32) -> Self {
+        self.raw(value.to_le_bytes())
+    }
+
+    fn u64(self, value: u64) -> Self {
+        self.raw(value.to_le_bytes())
+    }
+
+    fn text(self, text: &str) -> Self {
+        self.u8(u8::try_from(text.len()).unwrap()).raw(text)
+    }
+}
+
+fn sha256(bytes: impl AsRef<[u8]>) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+fn blake2b(bytes: &[u8]) -> [u8; 32] {
+    Hasher::digest(bytes).into_inner()
+}
+
+fn key(seed: [u8; 32]) -> [u8; 32] {
+    ed25519_dalek::SigningKey::from_bytes(&seed)
+        .verifying_key()
+        .to_bytes()
+}
+
+fn verifies(seed: [u8; 32], message: &[u8], signature: &[u8]) -> bool {
+    let signature = ed25519_dalek::Signature::from_slice(signature).unwrap();
+    let key = ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key();
+    key.verify_strict(message, &signature).is_ok()
+}
+
+fn wallet() -> [u8; 32] {
+    blake2b(&Bytes::default().u8(0).raw(key(WALLET_SEED)).0)
+}
+
+fn node() -> [u8; 32] {
+    sha256(bytes("NodeName", 0))
+}
+
+fn report_data() -> [u8; 64] {
+    [sha256(bytes("Challenge", 0)), sha256(bytes("UserData", 0))]
+        .concat()
+        .try_into()
+        .unwrap()
+}
+
+fn evidence() -> [u8; 32] {
+    sha256(bytes("Evidence", 0))
+}
+
+fn leaf(data: &[u8]) -> [u8; 32] {
+    sha256(Bytes::default().u8(0).raw(data).0)
+}
+
+fn inner(left: [u8; 32], right: [u8; 32]) -> [u8; 32] {
+    sha256(Bytes::default().u8(1).raw(left).raw(right).0)
+}
+
+#[test]
+fn names_and_attestation() {
+    let node_name = Bytes::message(12).raw(wallet()).raw(LABEL);
+    assert_eq!(bytes("NodeName", 0), node_name.0);
+    let challenge = Bytes::message(1)
+        .raw(key(VERIFIER_SEED))
+        .raw(node())
+        .u8(0)
+        .raw([0x55; 32])
+        .u64(START + 1000)
+        .u64(START + 61_000);
+    assert_eq!(bytes("Challenge", 0), challenge.0);
+    let user_data = Bytes::message(2)
+        .u8(0)
+        .raw(node())
+        .u8(SIMULATED_TEE)
+        .raw(BOOT)
+        .raw(key(TEE_SEED))
+        .u8(0)
+        .raw([0; 48])
+        .u64(0);
+    assert_eq!(bytes("UserData", 0), user_data.0);
+    let with_channel = Bytes::message(2)
+        .u8(1)
+        .raw(node())
+        .u8(1)
+        .raw(BOOT)
+        .raw(key(TEE_SEED))
+        .u8(1)
+        .raw([0x77; 32])
+        .raw([0x88; 48])
+        .u64(3);
+    assert_eq!(bytes("UserData", 1), with_channel.0);
+    let evidence = Bytes::message(3).u8(SIMULATED_TEE).raw(report_data());
+    assert_eq!(bytes("Evidence", 0), evidence.0);
+}
+
+fn sample(sequence: u64, previous: [u8; 32]) -> Vec<u8> {
+    let slot = u16::try_from(sequence % 2).unwrap();
+    let sample = Bytes::message(5)
+        .raw(node())
+        .raw(BOOT)
+        .u64(sequence)
+        .u64(START + 4000 + sequence * 10_000)
+        .raw(previous)
+        .u16(101 + slot)
+        .u16(202)
+        .u16(303)
+        .u32(404)
+        .u32(505)
+        .u32(606)
+        .u32(707)
+        .u32(808);
+    let counters = (0..7).map(|counter| 909 + counter * 101);
+    counters.fold(sample, Bytes::u64).0
+}
+
+/// Window `sequence` without its header.
+fn window(sequence: u64) -> Vec<u8> {
+    let first = usize::try_from(sequence).unwrap() * 2;
+    let metrics_hash = inner(leaf(&bytes("Sample", first)), leaf(&bytes("Sample", first + 1)));
+    Bytes::default()
+        .raw(node())
+        .u8(SIMULATED_TEE)
+        .u8(SIMULATED_ASSURANCE)
+        .raw(BOOT)
+        .u64(sequence)
+        .u64(START + 4000 + sequence * 20_000)
+        .u64(START + 24_000 + sequence * 20_000)
+        .u64(10_000)
+        .u32(2)
+        .u32(2)
+        .u32(2)
+        .raw(metrics_hash)
+        .raw(evidence())
+        // The mean of 101 and 102, rounded down, then the maxima.
+        .u16(101)
+        .u16(102)
+        .u16(202)
+        .u16(303)
+        .0
+}
+
+/// Statement `sequence` without its header.
+fn statement(sequence: u64) -> Vec<u8> {
+    let end = START + 24_000 + sequence * 20_000;
+    let first = leaf(&bytes("Window", 0));
+    let root = match sequence {
+        0 => first,
+        _ => inner(first, leaf(&bytes("Window", 1))),
+    };
+    Bytes::default()
+        .raw(window(sequence))
+        .raw(root)
+        .u64(end)
+        .u64(end + 86_400_000)
+        .0
+}
+
+#[test]
+fn samples_windows_and_proofs() {
+    let mut previous = ZERO;
+    for sequence in 0..4 {
+        let expected = sample(sequence, previous);
+        assert_eq!(
+            bytes("Sample", usize::try_from(sequence).unwrap()),
+            expected,
+            "{sequence}"
+        );
+        previous = sha256(&expected);
+    }
+    for (index, sequence) in [(0, 0), (1, 1)] {
+        assert_eq!(bytes("Window", index), Bytes::message(6).raw(window(sequence)).0);
+        assert_eq!(
+            bytes("Proof", index),
+            Bytes::message(7).raw(statement(sequence)).0
+        );
+    }
+}
+
+#[test]
+fn a_policy() {
+    let policy = Bytes::message(13)
+        .text("golden")
+        // assurance: at_least hardware-enclave
+        .u8(1)
+        .u8(2)
+        // debug: one_of [false]
+        .u8(0)
+        .u8(1)
+        .u8(0)
+        // tcb_status: one_of [UpToDate, SWHardeningNeeded]
+        .u8(0)
+        .u8(2)
+        .u8(0)
+        .u8(1)
+        // advisories: one_of [INTEL-SA-00615]
+        .u8(0)
+        .u8(1)
+        .text("INTEL-SA-00615")
+        // tcb_evaluation: at_least 17
+        .u8(1)
+        .u32(17)
+        // measurements: the shorter name first, for maps are in the order of their keys' encodings
+        .u8(2)
+        .text("mrsigner")
+        .u8(2)
+        .text("mrenclave pins the code")
+        .text("mrenclave")
+        .u8(0)
+        .u8(1)
+        .text(&"99".repeat(32))
+        // pcr_policy
+        .u8(1)
+        .text("pcr0")
+        .text(&"01".repeat(20))
+        .u64(86_400);
+    assert_eq!(bytes("Policy", 0), policy.0);
+}
+
+fn registration() -> Bytes {
+    Bytes::default()
+        .raw(node())
+        .raw(wallet())
+        .raw(LABEL)
+        .raw(key(VERIFIER_SEED))
+}
+
+fn record() -> Bytes {
+    Bytes::default()
+        .raw(node())
+        .u8(SIMULATED_TEE)
+        .u8(SIMULATED_ASSURANCE)
+        .raw(evidence())
+        .raw(key(TEE_SEED))
+        .raw(BOOT)
+        .raw(sha256(bytes("Policy", 0)))
+        .u64(START + 2000)
+        .u64(START + 86_402_000)
+}
+
+fn claim() -> Bytes {
+    Bytes::default()
+        .raw(wallet())
+        .u64(5000)
+        .u64(1)
+        .raw(key(VERIFIER_SEED))
+}
+
+#[test]
+fn registration_appraisal_and_claim() {
+    assert_eq!(
+        bytes("Registration", 0),
+        Bytes::message(4).raw(registration().0).0
+    );
+    assert_eq!(bytes("AppraisalRecord", 0), Bytes::message(8).raw(record().0).0);
+    assert_eq!(bytes("Claim", 0), Bytes::message(9).raw(claim().0).0);
+}
+
+/// The signature of `key` over an example.
+fn signature(name: &str, index: usize, key: &str) -> String {
+    let message = message(name, index);
+    let mut signatures = message["signatures"].as_array().unwrap().iter();
+    let found = signatures.find(|one| one["key"] == key).unwrap();
+    text(&found["signature"]).to_owned()
+}
+
+/// The wallet's 64 bytes over an example, after they were checked; the file has them as base64 of
+/// `0x00 ‖ signature ‖ public key`.
+fn wallet_signature(name: &str, index: usize) -> Vec<u8> {
+    let serialised = unbase64(&signature(name, index, "wallet"));
+    assert_eq!((serialised.len(), serialised[0]), (97, 0), "{name} {index}");
+    assert_eq!(serialised[65..], key(WALLET_SEED), "{name} {index}");
+    let message = bytes(name, index);
+    let length = match u8::try_from(message.len()) {
+        Ok(short @ 0..=127) => vec![short],
+        _ => vec![
+            u8::try_from(message.len() % 128).unwrap() + 128,
+            u8::try_from(message.len() / 128).unwrap(),
+        ],
+    };
+    let digest = blake2b(&Bytes::default().raw([3, 0, 0]).raw(length).raw(&message).0);
+    assert!(
+        verifies(WALLET_SEED, &digest, &serialised[1..65]),
+        "{name} {index}"
+    );
+    serialised[1..65].to_vec()
+}
+
+fn unbase64(text: &str) -> Vec<u8> {
+    let value = |digit: u8| match digit {
+        b'A'..=b'Z' => digit - b'A',
+        b'a'..=b'z' => digit - b'a' + 26,
+        b'0'..=b'9' => digit - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        other => panic!("{other} is no base64"),
+    };
+    let digits: Vec<u8> = text.trim_end_matches('=').bytes().map(value).collect();
+    let bits = digits
+        .iter()
+        .flat_map(|digit| (0..6).rev().map(move |bit| digit >> bit & 1));
+    let bits: Vec<u8> = bits.collect();
+    bits.chunks_exact(8)
+        .map(|byte| byte.iter().fold(0, |sum, bit| sum << 1 | bit))
+        .collect()
+}
+
+#[test]
+fn every_signature_is_over_what_the_specification_says() {
+    for (name, count) in [("Sample", 4), ("Proof", 2)] {
+        for index in 0..count {
+            let signature = unhex(&signature(name, index, "tee"));
+            assert!(
+                verifies(TEE_SEED, &bytes(name, index), &signature),
+                "{name} {index}"
+            );
+        }
+    }
+    let signature = unhex(&signature("AppraisalRecord", 0, "verifier"));
+    assert!(verifies(VERIFIER_SEED, &bytes("AppraisalRecord", 0), &signature));
+    for (name, count) in [("Registration", 1), ("Proof", 2), ("Claim", 1)] {
+        (0..count).for_each(|index| drop(wallet_signature(name, index)));
+    }
+}
+
+/// Payloads of the ledger's transactions, in the order of the log, with their times.
+fn transactions() -> Vec<(u64, Bytes)> {
+    let verifier_signature = unhex(&signature("AppraisalRecord", 0, "verifier"));
+    let wallet_key = || key(WALLET_SEED);
+    let submit = |index: usize, path: &[u8]| {
+        Bytes::default()
+            .u8(3)
+            .raw(statement(u64::try_from(index).unwrap()))
+            .u8(u8::try_from(path.len() / 32).unwrap())
+            .raw(path)
+            .raw(unhex(&signature("Proof", index, "tee")))
+            .raw(wallet_key())
+            .raw(wallet_signature("Proof", index))
+    };
+    let accrue = |index| Bytes::default().u8(4).raw(sha256(bytes("Proof", index)));
+    let genesis = Bytes::default()
+        .u8(0)
+        .raw(key(VERIFIER_SEED))
+        .u64(1000)
+        .u64(600_000)
+        .u64(3_600_000);
+    let register = Bytes::default()
+        .u8(1)
+        .raw(registration().0)
+        .raw(wallet_key())
+        .raw(wallet_signature("Registration", 0));
+    let appraise = Bytes::default().u8(2).raw(record().0).raw(verifier_signature);
+    let claim = Bytes::default()
+        .u8(5)
+        .raw(claim().0)
+        .raw(wallet_key())
+        .raw(wallet_signature("Claim", 0));
+    vec![
+        (START, genesis),
+        (START, register),
+        (START + 2000, appraise),
+        (START + 24_000, submit(0, &[])),
+        (START + 24_000, accrue(0)),
+        (START + 44_000, submit(1, &leaf(&bytes("Window", 0)))),
+        (START + 44_000, accrue(1)),
+        (START + 50_000, claim),
+    ]
+}
+
+#[test]
+fn the_ledger_file() {
+    let mut previous = ZERO;
+    let mut records = Bytes::default();
+    let mut ends = Vec::new();
+    for (height, (at, transaction)) in transactions().into_iter().enumerate() {
+        let entry = Bytes::message(10)
+            .u64(u64::try_from(height).unwrap())
+            .u64(at)
+            .raw(previous)
+            .raw(transaction.0)
+            .raw(sha256(bytes("LedgerState", height)))
+            .0;
+        assert_eq!(hex(bytes("LedgerEntry", height)), hex(&entry), "entry {height}");
+        previous = sha256(&entry);
+        records = records
+            .u32(u32::try_from(entry.len()).unwrap())
+            .raw(entry)
+            .raw(previous);
+        ends.push((u64::try_from(1536 + records.0.len()).unwrap(), previous));
+    }
+    // Entry n is commit n + 1; the last is commit 8, in slot 0.
+    let slot = |generation: u64| {
+        let (length, tip) = ends[usize::try_from(generation - 1).unwrap()];
+        let fields = Bytes::default().u64(generation).u64(length).raw(tip).0;
+        let checksum = sha256(Bytes::default().raw("nautilus ledger commit").raw(&fields).0);
+        Bytes::default().raw(fields).raw(checksum).raw([0; 432]).0
+    };
+    let header = Bytes::default().raw("NAUTILUS LEDGER\n").u32(1).raw([0; 492]);
+    let file = header.raw(slot(8)).raw(slot(7)).raw(records.0).0;
+    assert_eq!(text(&golden()["ledger_file"]), hex(file));
+}
+
+#[test]
+fn the_ledger_state() {
+    let genesis = || {
+        Bytes::message(11)
+            .u8(1)
+            .raw(key(VERIFIER_SEED))
+            .u64(1000)
+            .u64(600_000)
+            .u64(3_600_000)
+    };
+    let empty = genesis().u64(START).u8(0).u8(0).u8(0);
+    assert_eq!(bytes("LedgerState", 0), empty.0);
+    let registered = genesis()
+        .u64(START)
+        .u8(1)
+        .raw(node())
+        .raw(wallet())
+        .u8(0)
+        .u64(0)
+        .raw(sha256([]))
+        .u64(START - 60_000)
+        .u64(0)
+        .u64(0)
+        .u8(0)
+        .u8(0);
+    assert_eq!(bytes("LedgerState", 1), registered.0);
+    // Two windows settled, the second of which is not rewarded yet.
+    let settled = |at: u64, accrued: u64, claimed: u64| {
+        genesis()
+            .u64(at)
+            .u8(1)
+            .raw(node())
+            .raw(wallet())
+            .u8(1)
+            .raw(record().0)
+            .u64(2)
+            .raw(inner(leaf(&bytes("Window", 0)), leaf(&bytes("Window", 1))))
+            .u64(START + 44_000)
+            .u64(accrued)
+            .u64(claimed)
+    };
+    let unrewarded = settled(START + 44_000, 20_000, 0)
+        .u8(1)
+        .raw(sha256(bytes("Proof", 1)))
+        .raw(node())
+        .u64(20_000)
+        .u8(0);
+    assert_eq!(bytes("LedgerState", 5), unrewarded.0);
+    let claimed = settled(START + 50_000, 40_000, 5000)
+        .u8(0)
+        .u8(1)
+        .raw(wallet())
+        .u64(1);
+    assert_eq!(bytes("LedgerState", 7), claimed.0);
+}

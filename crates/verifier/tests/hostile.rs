@@ -1,0 +1,14 @@
+//! What a verifier refuses: every case by the name of its error, and with nothing recorded on the ledger.
+
+#[cfg(test)]
+#[path = "network/evidence.rs"]
+mod evidence;
+#[cfg(test)]
+#[path = "network/http.rs"]
+mod http;
+#[cfg(test)]
+#[path = "network/proofs.rs"]
+mod proofs;
+#[cfg(test)]
+#[path = "network/world.rs"]
+mod world;

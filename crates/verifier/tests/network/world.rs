@@ -1,0 +1,282 @@
+//! A whole network in one process: a vendor, a verifier on an embedded ledger, and nodes whose enclaves really
+//! attest and sign. Time is an argument everywhere.
+
+use std::path::PathBuf;
+
+use nautilus_core::{
+    AppraisalVerdict, BootId, Challenge, ChallengeTerms, Endorsements, Evidence, EvidenceFile, Measurement, NodeId,
+    Policy, PublicKey, Purpose, Signature, SignedMessage, SuiAddress, UnixMillis,
+};
+use nautilus_enclave::{Enclave, Identity, Reply, Request};
+use nautilus_ledger::{EmbeddedLedger, Genesis, Rules, State, Tip};
+use nautilus_proof::message::node_id;
+use nautilus_proof::wallet::{WalletSignature, address_of, personal_message_digest};
+use nautilus_proof::{MAX_VALIDITY_MILLIS, Metrics, PerformanceProof, Registration, SignedSample};
+use nautilus_tee::simulated::{Image, Platform, Vendor, verifier_set};
+use nautilus_verifier::api::{AttestationOutcome, ChallengeRequest, RegisterRequest, Settlement};
+use nautilus_verifier::{Refusal, Verifier, VerifierKey};
+use sui_crypto::Signer;
+use sui_crypto::ed25519::Ed25519PrivateKey;
+use tempfile::TempDir;
+
+/// When the network starts.
+pub const START: UnixMillis = UnixMillis(1_800_000_000_000);
+/// Time between samples, in milliseconds.
+pub const INTERVAL: u64 = 1_000;
+/// Length of a window, in milliseconds.
+pub const WINDOW: u64 = 4_000;
+/// The program that the verifier's policy wants.
+pub const WANTED: [u8; 32] = [0xe0; 32];
+
+/// A verifier and all that it relies upon.
+pub struct World {
+    directory: TempDir,
+    vendor: Vendor,
+    pub verifier: Verifier,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        let vendor = Vendor::open_or_create(&directory.path().join("simulated"), START).unwrap();
+        let key = VerifierKey::open_or_create(&directory.path().join("verifier.key")).unwrap();
+        let genesis = Genesis {
+            verifier: key.public(),
+            rules: Rules::default(),
+        };
+        let ledger =
+            EmbeddedLedger::open_or_create(&directory.path().join("ledger.log"), genesis, START).unwrap();
+        let policy = Policy::development(Measurement(WANTED.to_vec()), Default::default());
+        let verifier = Verifier::new(verifier_set(vendor.root_der().to_vec()), policy, key, ledger);
+        Self {
+            directory,
+            vendor,
+            verifier,
+        }
+    }
+
+    /// Where the ledger ends, read from its file.
+    pub fn tip(&self) -> Tip {
+        EmbeddedLedger::open_read_only(&self.ledger_path())
+            .unwrap()
+            .tip()
+    }
+
+    /// The ledger's state, read from its file.
+    pub fn state(&self) -> State {
+        EmbeddedLedger::open_read_only(&self.ledger_path())
+            .unwrap()
+            .state()
+            .clone()
+    }
+
+    pub fn challenge(&self, node: NodeId, purpose: Purpose, now: UnixMillis) -> ChallengeTerms {
+        self.verifier
+            .challenge(&ChallengeRequest { node, purpose }, now)
+            .unwrap()
+    }
+
+    /// The name of the error with which an evidence file is refused; nothing may be recorded.
+    pub fn attest_refused(&self, file: &EvidenceFile, now: UnixMillis) -> String {
+        let body = file.to_json();
+        self.refused(|| self.verifier.attest(body.as_bytes(), now))
+    }
+
+    /// The same for a proof.
+    pub fn settle_refused(&self, proof: &PerformanceProof, now: UnixMillis) -> String {
+        let body = serde_json::to_vec(proof).unwrap();
+        self.settle_body_refused(&body, now)
+    }
+
+    pub fn settle_body_refused(&self, body: &[u8], now: UnixMillis) -> String {
+        self.refused(|| self.verifier.settle(body, now))
+    }
+
+    pub fn settle(&self, proof: &PerformanceProof, now: UnixMillis) -> Result<Settlement, Refusal> {
+        self.verifier.settle(&serde_json::to_vec(proof).unwrap(), now)
+    }
+
+    fn refused<T: std::fmt::Debug>(&self, ask: impl FnOnce() -> Result<T, Refusal>) -> String {
+        let before = self.tip();
+        let error = ask().unwrap_err().to_api();
+        assert!(!error.detail.is_empty(), "{error:?}");
+        assert_eq!(
+            self.tip(),
+            before,
+            "something was recorded in spite of {error:?}"
+        );
+        error.kind
+    }
+
+    fn ledger_path(&self) -> PathBuf {
+        self.directory.path().join("ledger.log")
+    }
+
+    fn enclave(&self, image: [u8; 32]) -> Enclave {
+        let platform = Platform::load(&self.directory.path().join("simulated")).unwrap();
+        let attester = platform.into_attester(Image::production(image));
+        Enclave::boot(Box::new(attester)).unwrap()
+    }
+}
+
+/// A wallet, a node of it, and one boot of its enclave.
+pub struct Node {
+    wallet: Ed25519PrivateKey,
+    label: BootId,
+    enclave: Enclave,
+    pub identity: Identity,
+    endorsements: Endorsements,
+}
+
+impl Node {
+    /// A node that the verifier knows, and that has not attested.
+    pub fn registered(world: &World, seed: u8) -> Self {
+        let node = Self::unknown(world, seed);
+        node.register(world, START);
+        node
+    }
+
+    /// A node that is registered and attested.
+    pub fn attested(world: &World, seed: u8, now: UnixMillis) -> Self {
+        let mut node = Self::registered(world, seed);
+        node.attest(world, Purpose::Boot, now);
+        node
+    }
+
+    /// A node that the verifier does not know.
+    pub fn unknown(world: &World, seed: u8) -> Self {
+        let node = node_id(wallet_address(&wallet(seed)), label(seed));
+        Self::of(world, seed, node, WANTED)
+    }
+
+    /// The wallet of `seed` with an enclave that serves any node, running any program.
+    pub fn of(world: &World, seed: u8, serves: NodeId, image: [u8; 32]) -> Self {
+        let mut enclave = world.enclave(image);
+        let Reply::Identity(identity) = enclave.handle(Request::Initialize { node: serves }) else {
+            panic!("the enclave does not start")
+        };
+        Self {
+            wallet: wallet(seed),
+            label: label(seed),
+            enclave,
+            identity,
+            endorsements: Endorsements(vec![world.vendor.endorsement()]),
+        }
+    }
+
+    pub fn wallet(&self) -> SuiAddress {
+        wallet_address(&self.wallet)
+    }
+
+    pub fn id(&self) -> NodeId {
+        node_id(self.wallet(), self.label)
+    }
+
+    pub fn registration(&self, world: &World) -> RegisterRequest {
+        let registration = Registration {
+            node: self.id(),
+            wallet: self.wallet(),
+            label: self.label,
+            verifier: world.verifier.public_key(),
+        };
+        let signature = self.sign(&registration);
+        RegisterRequest {
+            registration,
+            signature,
+        }
+    }
+
+    pub fn register(&self, world: &World, now: UnixMillis) {
+        world.verifier.register(self.registration(world), now).unwrap();
+    }
+
+    /// Evidence that answers a challenge as it should.
+    pub fn answer(&mut self, terms: &ChallengeTerms) -> EvidenceFile {
+        self.answer_as(terms.challenge(), terms.purpose)
+    }
+
+    /// Evidence for a challenge, made for any purpose.
+    pub fn answer_as(&mut self, challenge: Challenge, purpose: Purpose) -> EvidenceFile {
+        let request = Request::Attest { purpose, challenge };
+        let Reply::Evidence { evidence, user_data } = self.enclave.handle(request) else {
+            panic!("the enclave makes no evidence")
+        };
+        EvidenceFile {
+            evidence: Evidence {
+                tee: self.identity.tee,
+                bytes: evidence,
+                user_data: Some(user_data),
+            },
+            challenge,
+            endorsements: self.endorsements.clone(),
+            created_at: START,
+        }
+    }
+
+    pub fn attest(&mut self, world: &World, purpose: Purpose, now: UnixMillis) -> AttestationOutcome {
+        let terms = world.challenge(self.id(), purpose, now);
+        let file = self.answer(&terms);
+        let outcome = world.verifier.attest(file.to_json().as_bytes(), now).unwrap();
+        assert_eq!(outcome.verdict, AppraisalVerdict::Accepted, "{outcome:?}");
+        outcome
+    }
+
+    /// The proof of the window that starts at `start`, with a sample in each slot.
+    pub fn prove(&mut self, start: UnixMillis) -> PerformanceProof {
+        let samples: Vec<SignedSample> = (0..WINDOW / INTERVAL)
+            .map(|slot| {
+                let metrics = Metrics {
+                    cpu_usage_bp: 100,
+                    memory_usage_bp: 200,
+                    process_count: 7,
+                    ..Metrics::default()
+                };
+                let at = start.plus(slot * INTERVAL);
+                let Reply::Sample(signed) = self.enclave.handle(Request::Sample { at, metrics }) else {
+                    panic!("the enclave refuses a sample")
+                };
+                signed
+            })
+            .collect();
+        let request = Request::CloseWindow {
+            start,
+            end: start.plus(WINDOW),
+            interval_millis: INTERVAL,
+            now: start.plus(WINDOW),
+            validity_millis: MAX_VALIDITY_MILLIS,
+        };
+        let Reply::Window(signed) = self.enclave.handle(request) else {
+            panic!("the enclave refuses a window")
+        };
+        let seal = self.sign(&signed.statement);
+        PerformanceProof::assemble(
+            signed.statement,
+            signed.merkle_proof,
+            self.identity.tee_key,
+            signed.tee_signature,
+            seal,
+            samples,
+        )
+    }
+
+    /// The wallet's signature.
+    pub fn sign(&self, message: &impl SignedMessage) -> WalletSignature {
+        let signature: sui_sdk_types::Ed25519Signature = self.wallet.sign(&personal_message_digest(message));
+        WalletSignature {
+            key: PublicKey(self.wallet.public_key().into_inner()),
+            signature: Signature(signature.into_inner()),
+        }
+    }
+}
+
+fn wallet(seed: u8) -> Ed25519PrivateKey {
+    Ed25519PrivateKey::new([seed; 32])
+}
+
+fn label(seed: u8) -> BootId {
+    BootId([seed; 16])
+}
+
+fn wallet_address(wallet: &Ed25519PrivateKey) -> SuiAddress {
+    address_of(&PublicKey(wallet.public_key().into_inner()))
+}

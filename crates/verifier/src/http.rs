@@ -6,19 +6,24 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use nautilus_core::{MAX_EVIDENCE_FILE, UnixMillis};
 use nautilus_proof::MAX_PROOF;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::api::ApiError;
 use crate::service::{Refusal, Verifier};
 
 /// Largest body of the small requests.
 const MAX_SMALL: usize = 16 * 1024;
+
+/// A body within its route's bound, or why there is none.
+type Body = Result<Bytes, BytesRejection>;
 
 /// The API's routes.
 pub fn router(verifier: Arc<Verifier>) -> Router {
@@ -37,6 +42,15 @@ pub fn router(verifier: Arc<Verifier>) -> Router {
             post(attest).layer(DefaultBodyLimit::max(MAX_EVIDENCE_FILE)),
         )
         .route("/v1/proofs", post(settle).layer(DefaultBodyLimit::max(MAX_PROOF)))
+        .method_not_allowed_fallback(async || {
+            error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this path takes another method",
+            )
+        })
+        .route("/v1/", any(not_found))
+        .route("/v1/{*path}", any(not_found))
         .with_state(verifier)
 }
 
@@ -44,31 +58,55 @@ async fn facts(State(verifier): State<Arc<Verifier>>) -> Response {
     axum::Json(verifier.facts()).into_response()
 }
 
-async fn register(State(verifier): State<Arc<Verifier>>, body: Bytes) -> Response {
-    answer(move || verifier.register(parse(&body)?, now())).await
+async fn register(State(verifier): State<Arc<Verifier>>, body: Body) -> Response {
+    answer(body, move |body| verifier.register(parse(body)?, now())).await
 }
 
-async fn challenge(State(verifier): State<Arc<Verifier>>, body: Bytes) -> Response {
-    answer(move || verifier.challenge(&parse(&body)?, now())).await
+async fn challenge(State(verifier): State<Arc<Verifier>>, body: Body) -> Response {
+    answer(body, move |body| verifier.challenge(&parse(body)?, now())).await
 }
 
-async fn attest(State(verifier): State<Arc<Verifier>>, body: Bytes) -> Response {
-    answer(move || verifier.attest(&body, now())).await
+async fn attest(State(verifier): State<Arc<Verifier>>, body: Body) -> Response {
+    answer(body, move |body| verifier.attest(body, now())).await
 }
 
-async fn settle(State(verifier): State<Arc<Verifier>>, body: Bytes) -> Response {
-    answer(move || verifier.settle(&body, now())).await
+async fn settle(State(verifier): State<Arc<Verifier>>, body: Body) -> Response {
+    answer(body, move |body| verifier.settle(body, now())).await
 }
 
-/// Does work that checks signatures or writes to disk on a thread of its own.
+async fn not_found() -> Response {
+    error(StatusCode::NOT_FOUND, "not_found", "the API has no such path")
+}
+
+/// Does work on a request's body that checks signatures or writes to disk, on a thread of its own.
 async fn answer<T: Serialize + Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    body: Body,
+    work: impl FnOnce(&[u8]) -> Result<T, Refusal> + Send + 'static,
 ) -> Response {
-    let result = tokio::task::spawn_blocking(work).await;
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            return error(
+                rejection.status(),
+                "too_large",
+                "the body is larger than this request may be",
+            );
+        }
+        Err(rejection) => return error(rejection.status(), "bad_request", &rejection.body_text()),
+    };
+    let result = tokio::task::spawn_blocking(move || work(&body)).await;
     match result.unwrap_or_else(|error| Err(Refusal::Internal(error.to_string()))) {
         Ok(value) => axum::Json(value).into_response(),
         Err(refusal) => (status(&refusal), axum::Json(refusal.to_api())).into_response(),
     }
+}
+
+fn error(status: StatusCode, kind: &str, detail: &str) -> Response {
+    let error = ApiError {
+        kind: kind.to_owned(),
+        detail: detail.to_owned(),
+    };
+    (status, axum::Json(error)).into_response()
 }
 
 fn status(refusal: &Refusal) -> StatusCode {

@@ -9,8 +9,8 @@ use nautilus_core::{Challenge, Digest32, Purpose};
 use nautilus_tee::simulated::Vendor;
 
 use crate::cli::Global;
-use crate::command::config;
-use crate::command::up::enclave_image;
+use crate::command::config::ConfigFlags;
+use crate::command::up::{Choice, enclave_image};
 use crate::command::verify::simulated_directory;
 use crate::failure::Failure;
 use crate::input::now;
@@ -31,6 +31,8 @@ pub struct Attest {
     /// Where to write the evidence file
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    #[command(flatten)]
+    flags: ConfigFlags,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -44,7 +46,8 @@ enum PurposeArgument {
 impl Attest {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
-        let config = config::load(global, Vec::new())?;
+        let config = self.flags.load(global)?;
+        eprintln!("nautilus: {}", Choice::make(&config)?.reason);
         let image = enclave_image(&config)?;
         let data_dir = global.data_dir()?;
         let simulated = simulated_directory(&data_dir);

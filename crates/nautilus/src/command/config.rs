@@ -1,10 +1,11 @@
-//! `nautilus config`
+//! `nautilus config`, and the configuration's flags.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use nautilus_agent::config::{Config, DEFAULT_DIRECTORY, FlagValue, Sources};
+use serde_json::{Map, Value, json};
 
 use crate::cli::Global;
 use crate::failure::Failure;
@@ -12,39 +13,124 @@ use crate::failure::Failure;
 /// Show the configuration.
 #[derive(Subcommand)]
 pub enum ConfigCommand {
-    /// Print the configuration in force
+    /// Print the configuration in force, as a file that gives the same
     View {
         /// Say of each value where it came from
         #[arg(long)]
         resolved: bool,
+        #[command(flatten)]
+        flags: ConfigFlags,
     },
+}
+
+/// One flag for each setting; stronger than files and environment.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Configuration, stronger than files and environment")]
+pub struct ConfigFlags {
+    /// `enabled`: whether the node does anything
+    #[arg(long, value_name = "BOOL")]
+    enabled: Option<String>,
+    /// `tee_type`: the TEE to use; empty: the one detected
+    #[arg(long, value_name = "TEE")]
+    tee_type: Option<String>,
+    /// `enclave_image`: the enclave's program
+    #[arg(long, value_name = "PATH")]
+    enclave_image: Option<String>,
+    /// `attestation_url`: the verifier
+    #[arg(long, value_name = "URL")]
+    attestation_url: Option<String>,
+    /// `key_provision_url`: the key broker
+    #[arg(long, value_name = "URL")]
+    key_provision_url: Option<String>,
+    /// `metrics_interval`: time between samples, such as 30s
+    #[arg(long, value_name = "DURATION")]
+    interval: Option<String>,
+    /// `proof_batch_size`: most samples in one proof
+    #[arg(long, value_name = "NUMBER")]
+    proof_batch_size: Option<String>,
+    /// `secure_channels`: whether agent and enclave speak over the attested channel
+    #[arg(long, value_name = "BOOL")]
+    secure_channels: Option<String>,
+    /// `debug_mode`: whether the enclave may be debugged
+    #[arg(long, value_name = "BOOL")]
+    debug_mode: Option<String>,
+    /// `quote_provider`: where quotes come from
+    #[arg(long, value_name = "NAME")]
+    quote_provider: Option<String>,
+    /// `pcr_policy`: wanted PCR values, as pcr0=HEX,pcr1=HEX
+    #[arg(long, value_name = "PCRS")]
+    pcr_policy: Option<String>,
+}
+
+impl ConfigFlags {
+    fn given(&self) -> Vec<FlagValue> {
+        [
+            ("--enabled", "enabled", &self.enabled),
+            ("--tee-type", "tee_type", &self.tee_type),
+            ("--enclave-image", "enclave_image", &self.enclave_image),
+            ("--attestation-url", "attestation_url", &self.attestation_url),
+            (
+                "--key-provision-url",
+                "key_provision_url",
+                &self.key_provision_url,
+            ),
+            ("--interval", "metrics_interval", &self.interval),
+            ("--proof-batch-size", "proof_batch_size", &self.proof_batch_size),
+            ("--secure-channels", "secure_channels", &self.secure_channels),
+            ("--debug-mode", "debug_mode", &self.debug_mode),
+            ("--quote-provider", "quote_provider", &self.quote_provider),
+            ("--pcr-policy", "pcr_policy", &self.pcr_policy),
+        ]
+        .into_iter()
+        .filter_map(|(flag, key, value)| {
+            Some(FlagValue {
+                flag,
+                key,
+                value: value.clone()?,
+            })
+        })
+        .collect()
+    }
+
+    /// The configuration in force, with these flags on top.
+    pub fn load(&self, global: &Global) -> Result<Config, Failure> {
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+            })
+            .collect();
+        let directory = PathBuf::from(DEFAULT_DIRECTORY);
+        let sources = Sources {
+            file: global.config.clone(),
+            directory,
+            environment,
+            flags: self.given(),
+        };
+        Config::load(&sources).map_err(Failure::usage)
+    }
 }
 
 impl ConfigCommand {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
-        let Self::View { resolved } = self;
-        let config = load(global, Vec::new())?;
+        let Self::View { resolved, flags } = self;
+        let config = flags.load(global)?;
         match (resolved, global.json) {
             (true, false) => print!("{}", config.resolved()),
             (true, true) => println!("{}", serde_json::to_string_pretty(&config.resolved())?),
-            (false, _) => print!("{}", config.to_yaml()),
+            (false, false) => print!("{}", config.to_yaml()),
+            (false, true) => println!("{}", serde_json::to_string_pretty(&block(&config))?),
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The configuration in force, with these flags on top.
-pub fn load(global: &Global, flags: Vec<FlagValue>) -> Result<Config, Failure> {
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+/// The specification's block as JSON.
+fn block(config: &Config) -> Value {
+    let values: Map<String, Value> = config
+        .resolved_rows()
+        .into_iter()
+        .filter_map(|row| Some((row.key.rsplit_once('.')?.1.to_owned(), row.value)))
         .collect();
-    let directory = PathBuf::from(DEFAULT_DIRECTORY);
-    let sources = Sources {
-        file: global.config.clone(),
-        directory,
-        environment,
-        flags,
-    };
-    Config::load(&sources).map_err(Failure::usage)
+    json!({ "daas": { "nautilus": values } })
 }

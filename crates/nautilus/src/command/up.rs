@@ -21,23 +21,22 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::cli::Global;
+use crate::command::config::ConfigFlags;
 use crate::failure::Failure;
 use crate::input::now;
 use plan::Plan;
-pub use plan::enclave_image;
+pub use plan::{Choice, enclave_image};
 use signals::StopReason;
 
 /// Do the main job on this machine: verifier, embedded ledger, enclave, agent and page, until Ctrl-C.
 ///
 /// Detects the TEEs; where none can be used it says so and runs the simulated one under a development policy.
 /// Then, with a line per stage: enclave, boot attestation with every finding, samples signed in the enclave, and
-/// for every window a proof that is verified, settled and rewarded. State is kept in the data directory: the
-/// next run is the same node with the same ledger.
+/// for every window a proof that is verified, settled and rewarded. Samples are taken every 2s unless flags,
+/// environment or a file say otherwise. State is kept in the data directory: the next run is the same node with
+/// the same ledger.
 #[derive(Args)]
 pub struct Up {
-    /// Time between samples [default: metrics_interval of the configuration, else 2s]
-    #[arg(long, value_name = "DURATION")]
-    pub interval: Option<String>,
     /// Length of a window that is proven
     #[arg(long, value_name = "DURATION", default_value = "20s")]
     pub window: String,
@@ -47,9 +46,8 @@ pub struct Up {
     /// Address of page and API. They have no authentication yet: keep it on loopback
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8471")]
     pub listen: SocketAddr,
-    /// TEE to use, instead of the configuration's `tee_type`
-    #[arg(long, value_name = "TEE")]
-    pub tee_type: Option<String>,
+    #[command(flatten)]
+    pub flags: ConfigFlags,
 }
 
 impl Up {

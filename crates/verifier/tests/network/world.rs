@@ -2,10 +2,11 @@
 //! attest and sign. Time is an argument everywhere.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nautilus_core::{
-    AppraisalVerdict, BootId, Challenge, ChallengeTerms, Endorsements, Evidence, EvidenceFile, Measurement, NodeId,
-    Policy, PublicKey, Purpose, Signature, SignedMessage, SuiAddress, UnixMillis,
+    AppraisalVerdict, BootId, Challenge, ChallengeTerms, Endorsements, Evidence, EvidenceFile, Measurement,
+    NodeId, Policy, PublicKey, Purpose, Signature, SignedMessage, SuiAddress, UnixMillis,
 };
 use nautilus_enclave::{Enclave, Identity, Reply, Request};
 use nautilus_ledger::{EmbeddedLedger, Genesis, Rules, State, Tip};
@@ -32,34 +33,36 @@ pub const WANTED: [u8; 32] = [0xe0; 32];
 pub struct World {
     directory: TempDir,
     vendor: Vendor,
-    pub verifier: Verifier,
+    pub verifier: Arc<Verifier>,
 }
 
 impl World {
     pub fn new() -> Self {
+        Self::starting(START)
+    }
+
+    pub fn starting(now: UnixMillis) -> Self {
         let directory = TempDir::new().unwrap();
-        let vendor = Vendor::open_or_create(&directory.path().join("simulated"), START).unwrap();
+        let vendor = Vendor::open_or_create(&directory.path().join("simulated"), now).unwrap();
         let key = VerifierKey::open_or_create(&directory.path().join("verifier.key")).unwrap();
         let genesis = Genesis {
             verifier: key.public(),
             rules: Rules::default(),
         };
         let ledger =
-            EmbeddedLedger::open_or_create(&directory.path().join("ledger.log"), genesis, START).unwrap();
+            EmbeddedLedger::open_or_create(&directory.path().join("ledger.log"), genesis, now).unwrap();
         let policy = Policy::development(Measurement(WANTED.to_vec()), Default::default());
         let verifier = Verifier::new(verifier_set(vendor.root_der().to_vec()), policy, key, ledger);
         Self {
             directory,
             vendor,
-            verifier,
+            verifier: Arc::new(verifier),
         }
     }
 
     /// Where the ledger ends, read from its file.
     pub fn tip(&self) -> Tip {
-        EmbeddedLedger::open_read_only(&self.ledger_path())
-            .unwrap()
-            .tip()
+        EmbeddedLedger::open_read_only(&self.ledger_path()).unwrap().tip()
     }
 
     /// The ledger's state, read from its file.
@@ -100,11 +103,7 @@ impl World {
         let before = self.tip();
         let error = ask().unwrap_err().to_api();
         assert!(!error.detail.is_empty(), "{error:?}");
-        assert_eq!(
-            self.tip(),
-            before,
-            "something was recorded in spite of {error:?}"
-        );
+        assert_eq!(self.tip(), before, "something was recorded in spite of {error:?}");
         error.kind
     }
 

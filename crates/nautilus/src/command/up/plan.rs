@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nautilus_agent::config::{Config, FlagValue, Origin, parse_duration};
+use nautilus_agent::config::{Config, Origin, parse_duration};
 use nautilus_agent::enclave_process::image_hash;
 use nautilus_agent::event::What;
 use nautilus_agent::runner::Settings;
@@ -15,8 +15,8 @@ use nautilus_verifier::VerifierKey;
 
 use super::Up;
 use crate::cli::Global;
+use crate::command::ledger;
 use crate::command::verify::simulated_directory;
-use crate::command::{config, ledger};
 use crate::failure::Failure;
 use crate::input::now;
 
@@ -50,7 +50,7 @@ pub struct Plan {
 impl Plan {
     /// Decides, and opens what is kept in the data directory.
     pub fn make(up: &Up, global: &Global) -> Result<Self, Failure> {
-        let config = config::load(global, up.flags())?;
+        let config = up.flags.load(global)?;
         if !config.enabled() {
             return Err(Failure::usage(anyhow::anyhow!(
                 "the configuration says `enabled: false`: nothing to do"
@@ -68,9 +68,12 @@ impl Plan {
                 "--window is shorter than the time between samples"
             )));
         }
-        let detection = Detector::new("/").detect();
         let mut warnings: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
-        let (chosen, reason) = choose(&config, &detection)?;
+        let Choice {
+            chosen,
+            reason,
+            detection,
+        } = Choice::make(&config)?;
         warnings.extend(unused_settings(&config));
 
         let data_dir = global.data_dir()?;
@@ -112,25 +115,6 @@ impl Plan {
     }
 }
 
-impl Up {
-    fn flags(&self) -> Vec<FlagValue> {
-        let given = [
-            ("--interval", "metrics_interval", &self.interval),
-            ("--tee-type", "tee_type", &self.tee_type),
-        ];
-        given
-            .into_iter()
-            .filter_map(|(flag, key, value)| {
-                Some(FlagValue {
-                    flag,
-                    key,
-                    value: value.clone()?,
-                })
-            })
-            .collect()
-    }
-}
-
 fn parse_flag(flag: &str, text: &str) -> Result<Duration, Failure> {
     let parsed = parse_duration(text);
     parsed.map_err(|error| Failure::usage(error).context(format!("{flag} {text:?} is no duration")))
@@ -143,33 +127,52 @@ fn interval(config: &Config) -> Duration {
     }
 }
 
-/// The TEE to use, and why, in words for the user.
-fn choose(config: &Config, detection: &Detection) -> Result<(TeeKind, String), Failure> {
-    let usable = detection.preferred().filter(|kind| ATTESTERS.contains(kind));
-    let configured = config.tee_type();
-    let detected = if configured.is_some() {
-        detection.preferred()
-    } else {
-        usable
-    };
-    let chosen = config.check_tee(detected, true).map_err(Failure::usage)?;
-    if !ATTESTERS.contains(&chosen) {
-        return Err(Failure::missing(anyhow::anyhow!(
-            "this version cannot get evidence from `{chosen}` yet: write tee_type: \"simulated\" to try the rest"
-        )));
-    }
-    let simulated =
-        "using the simulated one under a development policy, which proves nothing about this machine";
-    let reason = match (configured, detection.preferred()) {
-        (Some(_), _) => format!("tee_type asks for it: {simulated}"),
-        (None, None) => format!("no TEE can be used on this machine (see `nautilus detect`): {simulated}"),
-        (None, Some(found)) => {
-            format!(
-                "this machine has `{found}`, but this version cannot get evidence from it yet: {simulated}"
-            )
+/// The TEE to use, and why.
+pub struct Choice {
+    /// The TEE.
+    pub chosen: TeeKind,
+    /// Why that one, in words for the user.
+    pub reason: String,
+    /// What the machine has.
+    pub detection: Detection,
+}
+
+impl Choice {
+    /// Looks at the machine and the configuration.
+    pub fn make(config: &Config) -> Result<Self, Failure> {
+        let detection = Detector::new("/").detect();
+        let usable = detection.preferred().filter(|kind| ATTESTERS.contains(kind));
+        let configured = config.tee_type();
+        let detected = if configured.is_some() {
+            detection.preferred()
+        } else {
+            usable
+        };
+        let chosen = config.check_tee(detected, true).map_err(Failure::usage)?;
+        if !ATTESTERS.contains(&chosen) {
+            return Err(Failure::missing(anyhow::anyhow!(
+                "this version cannot get evidence from `{chosen}` yet: write tee_type: \"simulated\" to try the rest"
+            )));
         }
-    };
-    Ok((chosen, reason))
+        let simulated =
+            "using the simulated one under a development policy, which proves nothing about this machine";
+        let reason = match (configured, detection.preferred()) {
+            (Some(_), _) => format!("tee_type asks for it: {simulated}"),
+            (None, None) => {
+                format!("no TEE can be used on this machine (see `nautilus detect`): {simulated}")
+            }
+            (None, Some(found)) => {
+                format!(
+                    "this machine has `{found}`, but this version cannot get evidence from it yet: {simulated}"
+                )
+            }
+        };
+        Ok(Self {
+            chosen,
+            reason,
+            detection,
+        })
+    }
 }
 
 /// Settings that somebody made and that this version does not act upon: said, not ignored in silence.

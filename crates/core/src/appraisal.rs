@@ -49,6 +49,7 @@ impl Appraisal {
         findings: Vec<Finding>,
         now: UnixMillis,
     ) -> Self {
+        let until = now.plus(policy.max_age_millis());
         let accepted = !findings.is_empty() && findings.iter().all(|finding| finding.passed);
         Self {
             verdict: if accepted {
@@ -60,7 +61,7 @@ impl Appraisal {
             policy_id: policy.id(),
             findings,
             appraised_at: now,
-            expires_at: now.plus(policy.max_age_millis()),
+            expires_at: claims.endorsed_until.map_or(until, |endorsed| endorsed.min(until)),
             claims,
         }
     }
@@ -90,7 +91,8 @@ impl Appraisal {
         self.appraised_at
     }
 
-    /// Until when the verdict may be relied upon.
+    /// Until when the verdict may be relied upon: the policy's maximum age, or the end of the endorsements if
+    /// that comes first.
     pub const fn expires_at(&self) -> UnixMillis {
         self.expires_at
     }

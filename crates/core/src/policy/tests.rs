@@ -91,6 +91,17 @@ fn claims_that_fit_are_accepted_and_every_rule_shows() {
 }
 
 #[test]
+fn a_verdict_lasts_no_longer_than_the_endorsements() {
+    let endorsed_until = |until| {
+        let mut changed = claims();
+        changed.endorsed_until = Some(UnixMillis(until));
+        appraise(POLICY, changed).expires_at()
+    };
+    assert_eq!(endorsed_until(5000), UnixMillis(5000));
+    assert_eq!(endorsed_until(u64::MAX), UnixMillis(3_601_000));
+}
+
+#[test]
 fn each_rule_rejects_alone() {
     assert_eq!(failed(|c| c.assurance = Assurance::MeasuredBoot), ["assurance"]);
     assert_eq!(failed(|c| c.debug = true), ["debug"]);

@@ -4,7 +4,7 @@
 //! that counts now is not taken again), and a record for another node, or by another verifier, never.
 //! What it leaves to the verifier: that evidence is fresh. A verifier that accepts old evidence anew, or an old
 //! boot after a newer one, starts an empty window log for it; no window counts twice even then, because a node's
-//! windows only move forward in time across all of its boots.
+//! windows only move forward in time across all of its boots, and no window starts before its boot's evidence.
 
 use nautilus_core::{Signature, SignedMessage, UnixMillis};
 use nautilus_proof::merkle;
@@ -53,6 +53,9 @@ impl State {
         if !same_boot {
             node.next_sequence = 0;
             node.log_root = merkle::empty_root();
+            // A boot speaks for no time before its evidence, but for its clock's error.
+            let earliest = UnixMillis(record.appraised_at.0.saturating_sub(MAX_SKEW_MILLIS));
+            node.settled_until = node.settled_until.max(earliest);
         }
         node.appraisal = Some(record.clone());
         Ok(Receipt::Appraised {

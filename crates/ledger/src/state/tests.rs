@@ -349,6 +349,20 @@ fn a_boot_keeps_its_log_through_new_evidence_and_a_new_boot_starts_one() {
 }
 
 #[test]
+fn no_window_starts_before_its_boot_was_attested() {
+    let mut state = started();
+    let mut node = TestNode::new(1);
+    state.apply(&node.register(), START).unwrap();
+    let attested = START.plus(7 * 24 * 60 * 60 * 1000);
+    state.apply(&node.appraise(attested), attested).unwrap();
+    let start = UnixMillis(attested.0 - MAX_SKEW_MILLIS - 1);
+    assert_eq!(
+        refused(&mut state, &submit(node.settle(start)), attested),
+        LedgerError::TimeRangeOverlap { settled_until: start.plus(1), start }
+    );
+}
+
+#[test]
 fn a_claim_draws_on_all_nodes_of_the_wallet_and_only_on_them() {
     let mut state = started();
     let mut nodes = [

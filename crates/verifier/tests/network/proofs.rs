@@ -40,12 +40,14 @@ fn one_bit_anywhere_is_too_much() {
         ),
         (
             "a sample less",
-            |proof| drop(proof.samples.pop()),
+            |proof| proof.samples.truncate(3),
             "metrics_hash_mismatch",
         ),
         (
             "a sample from the middle",
-            |proof| drop(proof.samples.remove(1)),
+            |proof| {
+                proof.samples.remove(1);
+            },
             "sample_chain_broken",
         ),
         (

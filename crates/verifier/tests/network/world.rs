@@ -50,7 +50,7 @@ impl World {
             rules: Rules::default(),
         };
         let ledger =
-            EmbeddedLedger::open_or_create(&directory.path().join("ledger.log"), genesis, now).unwrap();
+            EmbeddedLedger::open_or_create(directory.path().join("ledger.log"), genesis, now).unwrap();
         let policy = Policy::development(Measurement(WANTED.to_vec()), Default::default());
         let verifier = Verifier::new(verifier_set(vendor.root_der().to_vec()), policy, key, ledger);
         Self {
@@ -62,12 +62,12 @@ impl World {
 
     /// Where the ledger ends, read from its file.
     pub fn tip(&self) -> Tip {
-        EmbeddedLedger::open_read_only(&self.ledger_path()).unwrap().tip()
+        EmbeddedLedger::open_read_only(self.ledger_path()).unwrap().tip()
     }
 
     /// The ledger's state, read from its file.
     pub fn state(&self) -> State {
-        EmbeddedLedger::open_read_only(&self.ledger_path())
+        EmbeddedLedger::open_read_only(self.ledger_path())
             .unwrap()
             .state()
             .clone()

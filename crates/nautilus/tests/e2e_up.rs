@@ -1,0 +1,17 @@
+//! `nautilus up` from boot to reward, how it ends, and what is left when it is killed.
+
+#[cfg(test)]
+#[path = "up/attest.rs"]
+mod attest;
+#[cfg(test)]
+#[path = "up/crash.rs"]
+mod crash;
+#[cfg(test)]
+#[path = "support/node.rs"]
+mod node;
+#[cfg(test)]
+#[path = "support/program.rs"]
+mod program;
+#[cfg(test)]
+#[path = "up/story.rs"]
+mod story;

@@ -61,7 +61,9 @@ impl Appraisal {
             policy_id: policy.id(),
             findings,
             appraised_at: now,
-            expires_at: claims.endorsed_until.map_or(until, |endorsed| endorsed.min(until)),
+            expires_at: claims
+                .endorsed_until
+                .map_or(until, |endorsed| endorsed.min(until)),
             claims,
         }
     }

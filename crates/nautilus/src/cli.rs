@@ -24,6 +24,7 @@ pub struct Cli {
 
 /// What every command takes.
 #[derive(Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Where state is kept [default: /var/lib/nautilus for root, else ~/.local/state/nautilus]
     #[arg(

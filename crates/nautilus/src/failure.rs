@@ -51,12 +51,29 @@ impl Failure {
 
     /// Tells the user and gives the exit code.
     pub fn report(&self) -> ExitCode {
-        eprintln!("nautilus: {}", self.error);
+        eprintln!("nautilus: {}", printable(&self.error.to_string()));
         for cause in self.error.chain().skip(1) {
-            eprintln!("  because: {cause}");
+            // Some causes show the place in a file, over several lines.
+            let cause = cause.to_string();
+            let lines: Vec<_> = cause.lines().map(printable).collect();
+            eprintln!("  because: {}", lines.join("\n    "));
         }
         ExitCode::from(self.code)
     }
+}
+
+/// Text that may quote hostile input, with its control characters written out: evidence must not move the
+/// cursor over the verdict on it.
+pub fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            printable.extend(character.escape_default());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
 }
 
 /// Most errors are of the outside: files, sockets, devices.

@@ -358,7 +358,10 @@ fn no_window_starts_before_its_boot_was_attested() {
     let start = UnixMillis(attested.0 - MAX_SKEW_MILLIS - 1);
     assert_eq!(
         refused(&mut state, &submit(node.settle(start)), attested),
-        LedgerError::TimeRangeOverlap { settled_until: start.plus(1), start }
+        LedgerError::TimeRangeOverlap {
+            settled_until: start.plus(1),
+            start
+        }
     );
 }
 

@@ -10,7 +10,6 @@ use nautilus_ledger::{
     ClaimRequest, EmbeddedLedger, Genesis, LedgerFileError, LedgerView, Rules, SubmitError, Transaction,
     replay,
 };
-use nautilus_verifier::VerifierKey;
 use serde_json::{Value, json};
 
 use crate::cli::Global;
@@ -157,9 +156,11 @@ fn replayed(path: &Path) -> Result<Value, Failure> {
 }
 
 fn claim(data_dir: &Path, path: &Path) -> Result<Value, Failure> {
-    // Looking must come first: opening for writing would start a ledger.
-    drop(open(path)?);
-    let verifier = VerifierKey::open_or_create(&data_dir.join("verifier/verifier.key"))?.public();
+    // Looking must come first: opening for writing would start a ledger. A claim names the ledger's verifier and
+    // needs nothing of its key.
+    let verifier = open(path)?.state().genesis().map(|genesis| genesis.verifier);
+    let verifier =
+        verifier.ok_or_else(|| Failure::rejected(anyhow::anyhow!("the ledger has not started")))?;
     let identity = NodeIdentity::open_or_create(&data_dir.join("agent"))?;
     let wallet = identity.wallet();
     let mut ledger = open_or_create(path, verifier)?;

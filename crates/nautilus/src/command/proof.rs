@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::cli::Global;
 use crate::command::verify::Trust;
-use crate::failure::{Failure, REJECTED};
+use crate::failure::{Failure, REJECTED, printable};
 use crate::input::{now, read_bounded, read_endorsements};
 
 /// Most bytes of proofs that are read at once.
@@ -24,11 +24,10 @@ pub enum Proof {
         /// Proofs as JSON, one after another; `-` for standard input
         file: PathBuf,
     },
-    /// Verify proofs: bare ones, or lines of `nautilus up --json`
     Verify(VerifyProof),
 }
 
-/// Verify proofs.
+/// Verify proofs: bare ones, or lines of `nautilus up --json`.
 ///
 /// Checks, in this order: time range, expiry, every sample's signature and place, metrics hash, summary, Merkle
 /// path, proof id, TEE signature, wallet signature. With --evidence it also checks that the key that signed is
@@ -247,8 +246,8 @@ fn print_report(report: &Report) {
         println!(
             "  {} {}: {}",
             if finding.passed { "ok  " } else { "FAIL" },
-            finding.rule,
-            finding.detail
+            printable(&finding.rule),
+            printable(&finding.detail)
         );
     }
 }

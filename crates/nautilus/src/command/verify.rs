@@ -12,7 +12,7 @@ use nautilus_core::{
 use serde::Serialize;
 
 use crate::cli::Global;
-use crate::failure::{Failure, MISSING, REJECTED};
+use crate::failure::{Failure, MISSING, REJECTED, printable};
 use crate::input::{now, read_bounded, read_endorsements};
 
 /// Verify evidence: raw quotes of any known TEE, recognised by content, or an evidence file.
@@ -277,19 +277,32 @@ fn report_error(
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         print_report(&report, false);
-        if let VerifyError::EndorsementsMissing { wants } = error {
-            println!("\nGet these and name them with --endorsements:");
-            wants
-                .iter()
-                .flat_map(|want| &want.urls)
-                .for_each(|url| println!("  {url}"));
-        }
+        print_advice(error);
     }
     Ok(ExitCode::from(if error.is_missing_input() {
         MISSING
     } else {
         REJECTED
     }))
+}
+
+/// What a person can do about it, where there is something.
+fn print_advice(error: &VerifyError) {
+    match error {
+        VerifyError::EndorsementsMissing { wants } => {
+            println!("\nGet these and name them with --endorsements:");
+            wants
+                .iter()
+                .flat_map(|want| &want.urls)
+                .for_each(|url| println!("  {url}"));
+        }
+        VerifyError::NotAccepted {
+            tee: TeeKind::Simulated,
+        } => println!(
+            "\nTo try it all the same, add --dangerous-allow-simulated, and --data-dir DIR of the node that made it."
+        ),
+        _ => {}
+    }
 }
 
 fn print_report(report: &Report<'_>, show: bool) {
@@ -316,8 +329,8 @@ fn print_report(report: &Report<'_>, show: bool) {
         println!(
             "  {} {}: {}",
             if finding.passed { "ok  " } else { "FAIL" },
-            finding.rule,
-            finding.detail
+            printable(&finding.rule),
+            printable(&finding.detail)
         );
     }
     if let Some(claims) = report.claims.filter(|_| show) {

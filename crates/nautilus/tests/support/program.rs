@@ -72,7 +72,9 @@ impl Ran {
             .unwrap_or_default();
         assert!(!told.is_empty(), "{self:?}");
         if first.starts_with("nautilus: ") {
-            let stray: Vec<_> = lines.filter(|line| !line.starts_with("  because: ")).collect();
+            let stray: Vec<_> = lines
+                .filter(|line| !line.starts_with("  because: ") && !line.starts_with("    "))
+                .collect();
             assert!(stray.is_empty(), "{stray:?}: {self:?}");
         }
         self.stderr

@@ -72,6 +72,11 @@ fn evidence_for_a_challenge_verifies_where_its_root_is_trusted() {
     assert_eq!(report["verdict"], "rejected");
     assert_eq!(report["error"]["kind"], "not_accepted");
     assert_eq!(report["claims"], Value::Null);
+    let people = run(["verify", boot.to_str().unwrap()]).ends_with(1);
+    assert!(
+        people.stdout.contains("add --dangerous-allow-simulated"),
+        "what to do: {people:?}"
+    );
 }
 
 #[test]

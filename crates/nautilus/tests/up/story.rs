@@ -272,7 +272,7 @@ fn people_read_a_line_a_stage() {
         "--listen",
         "127.0.0.1:0",
         "--for",
-        "1500ms",
+        "2s",
     ])
     .args(["--interval", "250ms", "--window", "1s", "--data-dir"])
     .arg(data.path());
@@ -293,7 +293,7 @@ fn people_read_a_line_a_stage() {
         "settled  0: at height ",
         "reward   ",
         "enclave  `node` terminated",
-        "stopped  --for 1.5s is over; 2 proofs settled, ",
+        "stopped  --for 2s is over; ",
     ] {
         let at = ran
             .stdout
@@ -356,12 +356,12 @@ fn ctrl_c_before_the_first_sample_ends_it_too() {
 fn a_second_run_is_the_same_node_with_the_same_ledger() {
     let data = TempDir::new().unwrap();
     let key = |data: &Path| fs::read(data.join("verifier/verifier.key")).unwrap();
-    let first = Node::spawn(data.path(), &["--for", "1500ms"]).ended();
+    let first = Node::spawn(data.path(), &["--for", "2s"]).ended();
     first.is_orderly();
     let (height, verifier) = (ledger(data.path(), "status")["height"].clone(), key(data.path()));
     let before = accrued(data.path());
 
-    let second = Node::spawn(data.path(), &["--for", "1500ms"]).ended();
+    let second = Node::spawn(data.path(), &["--for", "2s"]).ended();
     second.is_orderly();
     assert!(second.of("warning").is_empty(), "{:?}", second.of("warning"));
     let (old, new) = (first.only("boot"), second.only("boot"));
@@ -410,6 +410,59 @@ fn a_second_node_in_the_same_directory_is_refused() {
     node.next("settled");
     node.interrupt();
     node.ended_soon().is_orderly();
+}
+
+/// Whoever reaches the port and sends the node's own words again, or almost, gets nowhere.
+#[test]
+fn a_stranger_at_the_api_changes_nothing() {
+    let data = TempDir::new().unwrap();
+    let mut node = Node::spawn(data.path(), &[]);
+    let url = node.next("listening")["url"].as_str().unwrap().to_owned();
+    let boot = node.next("boot");
+    let proof = node.next("proof")["proof"].clone();
+    node.next("settled");
+    let evidence = fs::read_to_string(boot["evidence_file"].as_str().unwrap()).unwrap();
+    let mut spoilt = proof.clone();
+    spoilt["samples"][0]["sample"]["metrics"]["process_count"] = 0.into();
+
+    // A refusal in the middle of a body ends the connection.
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_idle_connections(0)
+        .build();
+    let client: ureq::Agent = config.into();
+    let post = |path: &str, body: &[u8]| {
+        let mut answer = client.post(format!("{url}{path}")).send(body).unwrap();
+        let error: Value = serde_json::from_slice(&answer.body_mut().read_to_vec().unwrap()).unwrap();
+        (
+            answer.status().as_u16(),
+            error["kind"].as_str().unwrap().to_owned(),
+        )
+    };
+    let large = vec![b' '; nautilus_proof::MAX_PROOF + 1];
+    for (path, body, status, kind) in [
+        ("v1/proofs", proof.to_string().as_bytes(), 409, "already_settled"),
+        (
+            "v1/proofs",
+            spoilt.to_string().as_bytes(),
+            422,
+            "sample_signature_invalid",
+        ),
+        ("v1/proofs", b"{}", 422, "not_a_proof"),
+        ("v1/proofs", &large, 413, "too_large"),
+        ("v1/attestations", evidence.as_bytes(), 409, "challenge_unknown"),
+        ("v1/nodes", b"{}", 400, "bad_request"),
+        ("v1/verifier", b"{}", 405, "method_not_allowed"),
+        ("v1/rewards", b"{}", 404, "not_found"),
+    ] {
+        assert_eq!(post(path, body), (status, kind.to_owned()), "{path}");
+    }
+    node.next("settled");
+    node.interrupt();
+    let ended = node.ended_soon();
+    ended.is_orderly();
+    assert!(ended.of("warning").is_empty(), "{:?}", ended.of("warning"));
+    the_ledger_agrees(data.path(), &ended);
 }
 
 #[test]

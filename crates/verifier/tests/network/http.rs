@@ -41,6 +41,8 @@ impl Served {
         std::thread::spawn(move || runtime.block_on(axum::serve(listener, routes).into_future()));
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            // A refusal in the middle of a body ends the connection.
+            .max_idle_connections(0)
             .timeout_global(Some(std::time::Duration::from_secs(30)))
             .build();
         Self {

@@ -1,0 +1,20 @@
+//! The command line: what it makes of good and bad input, what it prints, and with which code it ends.
+
+#[cfg(test)]
+#[path = "cli/bad_input.rs"]
+mod bad_input;
+#[cfg(test)]
+#[path = "cli/config.rs"]
+mod config;
+#[cfg(test)]
+#[path = "cli/evidence.rs"]
+mod evidence;
+#[cfg(test)]
+#[path = "cli/help.rs"]
+mod help;
+#[cfg(test)]
+#[path = "cli/ledger.rs"]
+mod ledger;
+#[cfg(test)]
+#[path = "support/program.rs"]
+mod program;

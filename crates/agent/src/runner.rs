@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nautilus_core::{
-    AppraisalVerdict, Endorsement, EndorsementKind, Endorsements, Evidence, EvidenceFile, EvidenceId,
-    Purpose, UnixMillis,
+    AppraisalVerdict, BoundUserData, Endorsement, EndorsementKind, Endorsements, Evidence, EvidenceFile,
+    EvidenceId, NodeId, Purpose, TeeKind, UnixMillis,
 };
 use nautilus_enclave::{Identity, Reply, Request, SignedWindow};
 use nautilus_monitor::{CollectError, SystemCollector};
 use nautilus_proof::{CHECKS, MAX_VALIDITY_MILLIS, PerformanceProof, ProofError, Registration, SignedSample};
-use nautilus_verifier::api::RegisterRequest;
+use nautilus_verifier::api::{AttestationRequest, RegisterRequest};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval_at};
 
@@ -230,6 +230,7 @@ impl Agent {
         let Reply::Evidence { evidence, user_data } = enclave.process.request(&request).await? else {
             return Err(EnclaveError::WrongReply.into());
         };
+        let bound = enclave.bound_user_data(&user_data, self.identity.node(), purpose)?;
         let file = EvidenceFile {
             evidence: Evidence {
                 tee: enclave.tee()?,
@@ -240,8 +241,12 @@ impl Agent {
             endorsements: simulated_endorsements(&self.settings.simulated)?,
             created_at: NodeClock::wall(),
         };
-        let outcome = self.verifier.attest(&file).await?;
-        let path = self.keep_evidence(&file, outcome.evidence_id)?;
+        let request = AttestationRequest {
+            seal_signature: self.identity.sign(&bound),
+            evidence: file,
+        };
+        let outcome = self.verifier.attest(&request).await?;
+        let path = self.keep_evidence(&request.evidence, outcome.evidence_id)?;
         self.emit(What::Boot(Box::new(BootFacts {
             node_id: self.identity.node(),
             wallet: self.identity.wallet(),
@@ -412,7 +417,7 @@ impl RunningEnclave {
             EnclaveProcess::start(&settings.enclave_image, &run_directory, &settings.simulated).await?;
         let facts = EnclaveFacts {
             name: ENCLAVE_NAME.to_owned(),
-            tee_type: nautilus_core::TeeKind::Simulated,
+            tee_type: TeeKind::Simulated,
             status: EnclaveStatus::Created,
             pid: process.pid(),
             image: settings.enclave_image.display().to_string(),
@@ -429,11 +434,7 @@ impl RunningEnclave {
         Ok(enclave)
     }
 
-    async fn initialize(
-        &mut self,
-        node: nautilus_core::NodeId,
-        events: &EventSink,
-    ) -> Result<(), AgentError> {
+    async fn initialize(&mut self, node: NodeId, events: &EventSink) -> Result<(), AgentError> {
         let Reply::Identity(identity) = self.process.request(&Request::Initialize { node }).await? else {
             return Err(EnclaveError::WrongReply.into());
         };
@@ -449,8 +450,24 @@ impl RunningEnclave {
         self.identity.ok_or_else(|| EnclaveError::WrongReply.into())
     }
 
-    fn tee(&self) -> Result<nautilus_core::TeeKind, AgentError> {
+    fn tee(&self) -> Result<TeeKind, AgentError> {
         self.identity().map(|identity| identity.tee)
+    }
+
+    /// What the evidence binds, if it is what this enclave should bind: the wallet signs nothing else.
+    fn bound_user_data(
+        &self,
+        bytes: &[u8],
+        node: NodeId,
+        purpose: Purpose,
+    ) -> Result<BoundUserData, AgentError> {
+        let identity = self.identity()?;
+        BoundUserData::from_canonical(bytes)
+            .filter(|bound| (bound.node, bound.purpose) == (node, purpose))
+            .filter(|bound| {
+                (bound.tee, bound.boot, bound.tee_key) == (identity.tee, identity.boot, identity.tee_key)
+            })
+            .ok_or_else(|| EnclaveError::WrongReply.into())
     }
 
     fn enter(&mut self, status: EnclaveStatus, events: &EventSink) {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use nautilus_core::{ChallengeTerms, EvidenceFile, NodeId, Purpose};
+use nautilus_core::{ChallengeTerms, NodeId, Purpose};
 use nautilus_proof::PerformanceProof;
 use nautilus_verifier::api::{
-    ApiError, AttestationOutcome, ChallengeRequest, RegisterRequest, Registered, Settlement, VerifierFacts,
+    ApiError, AttestationOutcome, AttestationRequest, ChallengeRequest, RegisterRequest, Registered,
+    Settlement, VerifierFacts,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -89,9 +90,8 @@ impl VerifierClient {
     ///
     /// # Errors
     /// If it gives no success; a rejecting appraisal is one.
-    pub async fn attest(&self, evidence: &EvidenceFile) -> Result<AttestationOutcome, VerifierError> {
-        self.call("/v1/attestations", Some(evidence.to_json().into_bytes()))
-            .await
+    pub async fn attest(&self, request: &AttestationRequest) -> Result<AttestationOutcome, VerifierError> {
+        self.post("/v1/attestations", request).await
     }
 
     /// Has a proof verified and settled.

@@ -151,8 +151,8 @@ impl SignedMessage for BoundUserData {
 }
 
 impl BoundUserData {
-    /// Reads canonical bytes back; anything but the exact encoding is refused.
-    pub(crate) fn from_canonical(bytes: &[u8]) -> Option<Self> {
+    /// Reads canonical bytes back; anything but the exact encoding gives none. Untrusted until evidence binds it.
+    pub fn from_canonical(bytes: &[u8]) -> Option<Self> {
         let payload = bytes.get(crate::MAGIC.len().checked_add(2)?..)?;
         let user_data: Self = bcs::from_bytes(payload).ok()?;
         (user_data.to_bytes() == bytes).then_some(user_data)

@@ -158,7 +158,9 @@ impl Serialize for Measurement {
 impl<'de> Deserialize<'de> for Measurement {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let bytes = hex::decode(&text).map_err(serde::de::Error::custom)?;
+        let bytes = hex::decode(&text).map_err(|error| {
+            serde::de::Error::custom(format_args!("a measurement is written in hex: {error}"))
+        })?;
         if bytes.is_empty() || bytes.len() > 64 {
             return Err(serde::de::Error::custom("a measurement has 1 to 64 bytes"));
         }

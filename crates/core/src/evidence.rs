@@ -28,7 +28,8 @@ pub struct Evidence {
 
 /// An evidence file: evidence with its challenge, what it binds, and the endorsements of its time, so that
 /// it can be appraised again years later. Untrusted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Json", into = "Json")]
 pub struct EvidenceFile {
     /// The evidence.
     pub evidence: Evidence,
@@ -83,17 +84,16 @@ impl EvidenceFile {
             return Err(EvidenceFileError::TooLarge { size: bytes.len() });
         }
         let file: Json = serde_json::from_slice(bytes).map_err(EvidenceFileError::Json)?;
-        file.decode()
+        file.try_into()
     }
 
     /// The file's JSON text.
     pub fn to_json(&self) -> String {
-        let file = Json::encode(self);
         #[expect(
             clippy::expect_used,
             reason = "a struct of strings and fixed arrays always encodes"
         )]
-        serde_json::to_string_pretty(&file).expect("evidence files encode")
+        serde_json::to_string_pretty(self).expect("evidence files encode")
     }
 }
 
@@ -116,8 +116,8 @@ struct JsonEndorsement {
     data: String,
 }
 
-impl Json {
-    fn encode(file: &EvidenceFile) -> Self {
+impl From<EvidenceFile> for Json {
+    fn from(file: EvidenceFile) -> Self {
         let endorsements = file
             .endorsements
             .0
@@ -137,16 +137,20 @@ impl Json {
             endorsements,
         }
     }
+}
 
-    fn decode(self) -> Result<EvidenceFile, EvidenceFileError> {
-        if self.format != FORMAT {
+impl TryFrom<Json> for EvidenceFile {
+    type Error = EvidenceFileError;
+
+    fn try_from(file: Json) -> Result<Self, EvidenceFileError> {
+        if file.format != FORMAT {
             return Err(EvidenceFileError::Format {
-                found: self.format.chars().take(64).collect(),
+                found: file.format.chars().take(64).collect(),
             });
         }
-        if self.endorsements.len() > MAX_ENDORSEMENTS {
+        if file.endorsements.len() > MAX_ENDORSEMENTS {
             return Err(EvidenceFileError::TooManyEndorsements {
-                count: self.endorsements.len(),
+                count: file.endorsements.len(),
             });
         }
         let decode = |text: &str, field| {
@@ -154,8 +158,8 @@ impl Json {
                 .decode(text)
                 .map_err(|_| EvidenceFileError::Base64 { field })
         };
-        let user_data = decode(&self.user_data, "user_data")?;
-        let endorsements = self
+        let user_data = decode(&file.user_data, "user_data")?;
+        let endorsements = file
             .endorsements
             .iter()
             .map(|one| {
@@ -167,15 +171,15 @@ impl Json {
                 })
             })
             .collect::<Result<_, EvidenceFileError>>()?;
-        Ok(EvidenceFile {
+        Ok(Self {
             evidence: Evidence {
-                tee: self.tee_type,
-                bytes: decode(&self.evidence, "evidence")?,
+                tee: file.tee_type,
+                bytes: decode(&file.evidence, "evidence")?,
                 user_data: Some(user_data),
             },
-            challenge: self.challenge,
+            challenge: file.challenge,
             endorsements: Endorsements(endorsements),
-            created_at: self.created_at,
+            created_at: file.created_at,
         })
     }
 }

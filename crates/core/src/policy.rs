@@ -89,8 +89,8 @@ impl Policy {
         if text.len() > MAX_POLICY {
             return Err(PolicyError::TooLarge { size: text.len() });
         }
-        let policy: Self =
-            serde_saphyr::from_str(text).map_err(|error| PolicyError::Yaml(error.to_string()))?;
+        let policy: Self = serde_saphyr::from_str(text)
+            .map_err(|error| PolicyError::Yaml(error.without_snippet().to_string()))?;
         policy.check()?;
         Ok(policy)
     }

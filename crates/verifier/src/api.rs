@@ -1,7 +1,8 @@
 //! Bodies of the verifier's HTTP API. All JSON; every answer but a success is an [`ApiError`].
 
 use nautilus_core::{
-    AppraisalVerdict, ChallengeTerms, Digest32, EvidenceId, NodeId, PublicKey, SuiAddress, UnixMillis,
+    AppraisalVerdict, ChallengeTerms, Digest32, EvidenceFile, EvidenceId, NodeId, PublicKey, SuiAddress,
+    UnixMillis,
 };
 use nautilus_core::{Assurance, Purpose};
 use nautilus_proof::Registration;
@@ -47,7 +48,18 @@ pub struct ChallengeRequest {
 /// Answer to `POST /v1/challenges`.
 pub type ChallengeReply = ChallengeTerms;
 
-/// Answer to `POST /v1/attestations`, whose body is an evidence file.
+/// `POST /v1/attestations`: has evidence verified and appraised. The answer is [`AttestationOutcome`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttestationRequest {
+    /// The evidence, with its challenge, user data and endorsements.
+    pub evidence: EvidenceFile,
+    /// The node's wallet's signature over the user data, as a Sui personal message: the wallet says that this
+    /// enclave is its node's. Without it, anybody's genuine enclave could take a node's place.
+    pub seal_signature: WalletSignature,
+}
+
+/// Answer to [`AttestationRequest`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AttestationOutcome {
     /// Whether the policy accepted.

@@ -67,7 +67,7 @@ async fn challenge(State(verifier): State<Arc<Verifier>>, body: Body) -> Respons
 }
 
 async fn attest(State(verifier): State<Arc<Verifier>>, body: Body) -> Response {
-    answer(body, move |body| verifier.attest(body, now())).await
+    answer(body, move |body| verifier.attest(&parse(body)?, now())).await
 }
 
 async fn settle(State(verifier): State<Arc<Verifier>>, body: Body) -> Response {
@@ -113,7 +113,9 @@ fn status(refusal: &Refusal) -> StatusCode {
     match refusal {
         Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
         Refusal::ChallengeUnknown => StatusCode::CONFLICT,
-        Refusal::Evidence(_) | Refusal::Proof(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Refusal::Evidence(_) | Refusal::Proof(_) | Refusal::NotTheNodesWallet => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
         Refusal::Ledger(_) => StatusCode::CONFLICT,
         Refusal::Busy | Refusal::LedgerUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,

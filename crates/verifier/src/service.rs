@@ -3,14 +3,15 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nautilus_core::{
-    Appraisal, AppraisalVerdict, Binding, ChallengeTerms, EvidenceFile, Policy, PublicKey, UnixMillis,
-    VerifierSet, VerifyError,
+    Appraisal, AppraisalVerdict, Binding, ChallengeTerms, Policy, PublicKey, UnixMillis, VerifierSet,
+    VerifyError,
 };
 use nautilus_ledger::{AppraisalRecord, Ledger, LedgerError, SubmitError};
 use nautilus_proof::{PerformanceProof, ProofError};
 
 use crate::api::{
-    ApiError, AttestationOutcome, ChallengeRequest, RegisterRequest, Registered, Settlement, VerifierFacts,
+    ApiError, AttestationOutcome, AttestationRequest, ChallengeRequest, RegisterRequest, Registered,
+    Settlement, VerifierFacts,
 };
 use crate::challenges::Challenges;
 use crate::key::VerifierKey;
@@ -34,6 +35,9 @@ pub enum Refusal {
     /// The challenge was not issued here, was answered before, or is long forgotten.
     #[error("challenge was not issued by this verifier, or was answered already: ask for a new one")]
     ChallengeUnknown,
+    /// The node's wallet does not stand behind the enclave.
+    #[error("the node's wallet did not sign what the evidence binds: this enclave is not its node's")]
+    NotTheNodesWallet,
     /// So many challenges wait that no more are issued.
     #[error("too many challenges wait for an answer: try again in a minute")]
     Busy,
@@ -60,6 +64,7 @@ impl Refusal {
         let kind = match self {
             Self::BadRequest(_) => "bad_request".to_owned(),
             Self::ChallengeUnknown => "challenge_unknown".to_owned(),
+            Self::NotTheNodesWallet => "wallet_signature_invalid".to_owned(),
             Self::Busy => "busy".to_owned(),
             Self::Evidence(error) => tag(error),
             Self::Proof(error) => error.kind().to_owned(),
@@ -148,19 +153,34 @@ impl Verifier {
             .map_err(|_| Refusal::Busy)
     }
 
-    /// Verifies and appraises an evidence file that answers one of this verifier's challenges; records an
-    /// accepting appraisal on the ledger. The challenge is used up, whatever comes of it.
+    /// Verifies and appraises evidence that answers one of this verifier's challenges and that the node's wallet
+    /// stands behind; records an accepting appraisal on the ledger. The challenge is used up, whatever comes of
+    /// it.
     ///
     /// # Errors
-    /// If the evidence does not verify, or the ledger refuses the record. A rejecting appraisal is a success.
-    pub fn attest(&self, body: &[u8], now: UnixMillis) -> Result<AttestationOutcome, Refusal> {
-        let file = EvidenceFile::from_json(body).map_err(|error| Refusal::BadRequest(error.to_string()))?;
+    /// If the evidence does not verify, the wallet did not sign, or the ledger refuses the record. A rejecting
+    /// appraisal is a success.
+    pub fn attest(
+        &self,
+        request: &AttestationRequest,
+        now: UnixMillis,
+    ) -> Result<AttestationOutcome, Refusal> {
+        let file = &request.evidence;
         let terms = lock(&self.challenges)
             .take(file.challenge)
             .ok_or(Refusal::ChallengeUnknown)?;
         let claims = self
             .set
             .verify(&file.evidence, Binding::Issued(&terms), &file.endorsements, now)?;
+        let bound = claims
+            .user_data
+            .as_ref()
+            .ok_or_else(|| Refusal::Internal("no user data is bound".to_owned()))?;
+        let unknown = LedgerError::NodeUnknown { node: bound.node };
+        let node = self.ledger().node(bound.node)?.ok_or(unknown)?;
+        if !request.seal_signature.is_of(node.wallet, bound) {
+            return Err(Refusal::NotTheNodesWallet);
+        }
         let appraisal = self.policy.appraise(claims, now);
         if appraisal.verdict() == AppraisalVerdict::Accepted {
             self.record(&appraisal, now)?;

@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use nautilus_core::{Binding, Claims, EvidenceFile, Finding, MAX_EVIDENCE_FILE, UnixMillis, Verified};
+use nautilus_core::{
+    Binding, Claims, Digest32, EvidenceFile, Finding, MAX_EVIDENCE_FILE, NodeId, UnixMillis, Verified,
+};
 use nautilus_proof::{CHECKS, PerformanceProof, ProofError};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::cli::Global;
 use crate::command::verify::Trust;
@@ -53,8 +56,8 @@ pub struct VerifyProof {
 #[derive(Serialize)]
 struct Report {
     verdict: &'static str,
-    proof_id: String,
-    node_id: String,
+    proof_id: Option<Digest32>,
+    node_id: Option<NodeId>,
     findings: Vec<Finding>,
     error: Option<ErrorReport>,
 }
@@ -77,6 +80,7 @@ impl Proof {
 
 fn show(file: &Path) -> Result<ExitCode, Failure> {
     for proof in read_proofs(file)? {
+        let proof = proof.map_err(Failure::rejected)?;
         println!("{}", serde_json::to_string_pretty(&proof)?);
     }
     Ok(ExitCode::SUCCESS)
@@ -92,7 +96,10 @@ impl VerifyProof {
             .transpose()?;
         let mut code = ExitCode::SUCCESS;
         for proof in read_proofs(&self.file)? {
-            let report = report(&proof, evidence.as_ref(), at);
+            let report = match &proof {
+                Ok(proof) => report(proof, evidence.as_ref(), at),
+                Err(error) => report_unreadable(error),
+            };
             if report.verdict == "rejected" {
                 code = ExitCode::from(REJECTED);
             }
@@ -125,40 +132,42 @@ impl VerifyProof {
     }
 }
 
-/// Reads proofs one after another; a line of `nautilus up --json` counts by its `proof` field.
-fn read_proofs(file: &Path) -> Result<Vec<PerformanceProof>, Failure> {
+/// Reads proofs one after another; a line of `nautilus up --json` counts by its `proof` field. What is no proof ends
+/// the list, and an empty input is no proof.
+fn read_proofs(file: &Path) -> Result<Vec<Result<PerformanceProof, ProofError>>, Failure> {
     let bytes = read_bounded(file, MAX_INPUT)?;
     if bytes.len() > MAX_INPUT {
-        return Err(Failure::rejected(anyhow::anyhow!(
-            "input has more than the {MAX_INPUT} bytes allowed"
-        )));
+        return Ok(vec![Err(ProofError::TooLarge { size: bytes.len() })]);
     }
     let mut proofs = Vec::new();
-    for value in serde_json::Deserializer::from_slice(&bytes).into_iter::<serde_json::Value>() {
-        let value = value.map_err(|error| Failure::rejected(ProofError::Json(error)))?;
-        let proof = match value {
-            serde_json::Value::Object(mut object) if object.contains_key("kind") => object
-                .remove("proof")
-                .unwrap_or(serde_json::Value::Object(object)),
-            other => other,
-        };
-        let text = serde_json::to_vec(&proof)?;
-        proofs.push(PerformanceProof::from_json(&text).map_err(Failure::rejected)?);
+    for value in serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>() {
+        let proof = value.map_err(ProofError::Json).and_then(read_proof);
+        let ends = proof.is_err();
+        proofs.push(proof);
+        if ends {
+            break;
+        }
     }
     if proofs.is_empty() {
-        return Err(Failure::rejected(anyhow::anyhow!(
-            "{} holds no proof",
-            file.display()
-        )));
+        proofs.push(PerformanceProof::from_json(&[]));
     }
     Ok(proofs)
+}
+
+fn read_proof(value: Value) -> Result<PerformanceProof, ProofError> {
+    let proof = match value {
+        Value::Object(mut line) if line.contains_key("kind") => {
+            line.remove("proof").unwrap_or(Value::Object(line))
+        }
+        other => other,
+    };
+    serde_json::from_value(proof).map_err(ProofError::Json)
 }
 
 fn report(proof: &PerformanceProof, evidence: Option<&Verified<Claims>>, at: UnixMillis) -> Report {
     let (findings, error) = match proof.verify(at) {
         Ok(_) => {
-            let passed = |check: &str| finding(check, true, "holds");
-            let mut findings: Vec<_> = CHECKS.into_iter().map(passed).collect();
+            let mut findings: Vec<_> = CHECKS.iter().map(|check| finding(check, true, "holds")).collect();
             findings.extend(attestation_findings(proof, evidence));
             let failed = findings.iter().find(|finding| !finding.passed);
             let error = failed.map(|finding| ErrorReport {
@@ -167,24 +176,37 @@ fn report(proof: &PerformanceProof, evidence: Option<&Verified<Claims>>, at: Uni
             });
             (findings, error)
         }
-        Err(error) => {
-            let detail = error.to_string();
-            (
-                vec![finding(error.kind(), false, &detail)],
-                Some(ErrorReport {
-                    kind: error.kind(),
-                    detail,
-                }),
-            )
-        }
+        Err(error) => refused(&error),
     };
     Report {
         verdict: if error.is_some() { "rejected" } else { "accepted" },
-        proof_id: proof.proof_id.to_string(),
-        node_id: proof.node_id.to_string(),
+        proof_id: Some(proof.proof_id),
+        node_id: Some(proof.node_id),
         findings,
         error,
     }
+}
+
+fn report_unreadable(error: &ProofError) -> Report {
+    let (findings, error) = refused(error);
+    Report {
+        verdict: "rejected",
+        proof_id: None,
+        node_id: None,
+        findings,
+        error,
+    }
+}
+
+fn refused(error: &ProofError) -> (Vec<Finding>, Option<ErrorReport>) {
+    let detail = error.to_string();
+    (
+        vec![finding(error.kind(), false, &detail)],
+        Some(ErrorReport {
+            kind: error.kind(),
+            detail,
+        }),
+    )
 }
 
 /// Whether the evidence speaks for the key that signed the proof.
@@ -238,10 +260,10 @@ fn finding(rule: &str, passed: bool, detail: &str) -> Finding {
 }
 
 fn print_report(report: &Report) {
-    println!(
-        "{} proof {} of node {}",
-        report.verdict, report.proof_id, report.node_id
-    );
+    match (report.proof_id, report.node_id) {
+        (Some(proof), Some(node)) => println!("{} proof {proof} of node {node}", report.verdict),
+        _ => println!("{}: this is no proof", report.verdict),
+    }
     for finding in &report.findings {
         println!(
             "  {} {}: {}",

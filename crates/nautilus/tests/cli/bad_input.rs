@@ -138,24 +138,41 @@ fn proof_verify_rejects_what_is_no_proof() {
     let path = directory.path().join("input");
     for (what, bytes) in nonsense() {
         fs::write(&path, &bytes).unwrap();
-        for verb in ["verify", "show"] {
-            for json in [&[][..], &["--json"]] {
-                let arguments = ["proof", verb, path.to_str().unwrap()]
-                    .into_iter()
-                    .chain(json.iter().copied());
-                let told = run(arguments).fails_with(1);
-                assert!(told.contains("proof"), "{what}: {told}");
-                assert!(!told.contains('\x1b'), "{what}: {told:?}");
-            }
-        }
-        run_with_input(["proof", "verify", "-"], &bytes).fails_with(1);
+        let path = path.to_str().unwrap();
+        let told = run(["proof", "show", path]).fails_with(1);
+        assert!(
+            told.contains("proof") && !told.contains('\x1b'),
+            "{what}: {told:?}"
+        );
+        let told = run(["proof", "verify", path]).ends_with(1).stdout;
+        assert!(
+            told.starts_with("rejected") && !told.contains('\x1b'),
+            "{what}: {told:?}"
+        );
+        is_no_proof(&run(["proof", "verify", path, "--json"]), what);
+        is_no_proof(&run_with_input(["proof", "verify", "-", "--json"], &bytes), what);
         // The same as evidence that should speak for a good proof.
-        let with_evidence = ["proof", "verify", "-", "--evidence", path.to_str().unwrap()];
+        let with_evidence = ["proof", "verify", "-", "--evidence", path];
         run_with_input(with_evidence, &made.proof).fails_with(1);
     }
     for length in (0..made.proof.len()).step_by(made.proof.len() / 40) {
-        run_with_input(["proof", "verify", "-"], &made.proof[..length]).fails_with(1);
+        let what = format!("proof cut to {length}");
+        is_no_proof(
+            &run_with_input(["proof", "verify", "-", "--json"], &made.proof[..length]),
+            &what,
+        );
     }
+}
+
+/// Asserts a report that says so, in JSON.
+#[track_caller]
+fn is_no_proof(ran: &Ran, what: &str) {
+    assert_eq!(ran.code, 1, "{what}: {ran:?}");
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let kind = report["error"]["kind"].as_str().unwrap();
+    assert_eq!(report["verdict"], "rejected", "{what}: {report}");
+    assert!(["not_a_proof", "too_large"].contains(&kind), "{what}: {report}");
+    assert_eq!(report["findings"][0]["passed"], false, "{what}: {report}");
 }
 
 #[test]

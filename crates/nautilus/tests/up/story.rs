@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nautilus_core::UnixMillis;
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::node::{Ended, Node, kinds, processes_of};
@@ -422,6 +422,8 @@ fn a_stranger_at_the_api_changes_nothing() {
     let proof = node.next("proof")["proof"].clone();
     node.next("settled");
     let evidence = fs::read_to_string(boot["evidence_file"].as_str().unwrap()).unwrap();
+    let evidence: Value = serde_json::from_str(&evidence).unwrap();
+    let replayed = json!({ "evidence": evidence, "seal_signature": proof["seal_signature"] }).to_string();
     let mut spoilt = proof.clone();
     spoilt["samples"][0]["sample"]["metrics"]["process_count"] = 0.into();
 
@@ -450,7 +452,7 @@ fn a_stranger_at_the_api_changes_nothing() {
         ),
         ("v1/proofs", b"{}", 422, "not_a_proof"),
         ("v1/proofs", &large, 413, "too_large"),
-        ("v1/attestations", evidence.as_bytes(), 409, "challenge_unknown"),
+        ("v1/attestations", replayed.as_bytes(), 409, "challenge_unknown"),
         ("v1/nodes", b"{}", 400, "bad_request"),
         ("v1/verifier", b"{}", 405, "method_not_allowed"),
         ("v1/rewards", b"{}", 404, "not_found"),

@@ -3,7 +3,7 @@
 use nautilus_core::{AppraisalVerdict, Challenge, Digest32, EvidenceFile, NodeId, Purpose, TeeKind};
 use nautilus_verifier::Refusal;
 
-use crate::world::{Node, START, WANTED, World};
+use crate::world::{Node, START, WANTED, World, backed};
 
 /// The part of an SGX quote that its attestation key signs: header and enclave report.
 const SIGNED: usize = 432;
@@ -112,7 +112,7 @@ fn the_challenge_must_be_issued_current_and_unanswered() {
 
     let terms = world.challenge(node.id(), Purpose::Boot, START);
     let file = node.answer(&terms);
-    let outcome = world.verifier.attest(file.to_json().as_bytes(), START).unwrap();
+    let outcome = world.verifier.attest(&backed(&file), START).unwrap();
     assert_eq!(outcome.verdict, AppraisalVerdict::Accepted);
     assert_eq!(
         world.attest_refused(&file, START.plus(1)),
@@ -180,7 +180,7 @@ fn another_program_is_rejected_by_the_policy_and_not_recorded() {
     let terms = world.challenge(other.id(), Purpose::Boot, START);
     let before = world.tip();
     let file = other.answer(&terms);
-    let outcome = world.verifier.attest(file.to_json().as_bytes(), START).unwrap();
+    let outcome = world.verifier.attest(&backed(&file), START).unwrap();
     assert_eq!(outcome.verdict, AppraisalVerdict::Rejected);
     assert_eq!(world.tip(), before, "a rejecting appraisal is not recorded");
     let findings = outcome.appraisal["findings"].as_array().unwrap();

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
-use crate::world::{Node, START, World};
+use crate::world::{Node, START, World, backed};
 
 const ROUTES: [(&str, usize, &str); 4] = [
     ("/v1/nodes", 16 * 1024, "bad_request"),
@@ -112,10 +112,10 @@ fn a_node_registers_attests_and_settles_and_nothing_counts_twice() {
 
     let ask = serde_json::json!({ "node": node.id(), "purpose": Purpose::Boot }).to_string();
     let terms: ChallengeTerms = served.accepted("/v1/challenges", ask.as_bytes());
-    let evidence = node.answer(&terms).to_json();
-    let outcome: AttestationOutcome = served.accepted("/v1/attestations", evidence.as_bytes());
+    let evidence = serde_json::to_vec(&backed(&node.answer(&terms))).unwrap();
+    let outcome: AttestationOutcome = served.accepted("/v1/attestations", &evidence);
     assert_eq!(
-        served.refused("/v1/attestations", evidence.as_bytes()),
+        served.refused("/v1/attestations", &evidence),
         (409, "challenge_unknown".to_owned())
     );
 
@@ -140,7 +140,7 @@ fn a_node_registers_attests_and_settles_and_nothing_counts_twice() {
     let mut file = node.answer(&terms);
     file.evidence.bytes[100] ^= 1;
     assert_eq!(
-        served.refused("/v1/attestations", file.to_json().as_bytes()),
+        served.refused("/v1/attestations", &serde_json::to_vec(&backed(&file)).unwrap()),
         (422, "signature_invalid".to_owned())
     );
 }

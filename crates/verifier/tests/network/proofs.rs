@@ -1,11 +1,14 @@
 //! Proofs that are not what they should be.
 
 use ed25519_dalek::{Signer, SigningKey};
-use nautilus_core::{NodeId, PublicKey, Purpose, Signature, SignedMessage, TeeKind, UnixMillis};
+use nautilus_core::{
+    BoundUserData, NodeId, PublicKey, Purpose, Signature, SignedMessage, TeeKind, UnixMillis,
+};
 use nautilus_proof::{MAX_PROOF, MAX_VALIDITY_MILLIS, PerformanceProof};
 use serde_json::Value;
 
-use crate::world::{INTERVAL, Node, START, WANTED, WINDOW, World};
+use crate::world::{INTERVAL, Node, START, WANTED, WINDOW, World, backed};
+use nautilus_verifier::api::AttestationRequest;
 
 /// The time by which a few windows have passed.
 const LATER: UnixMillis = UnixMillis(START.0 + 5 * WINDOW);
@@ -386,38 +389,36 @@ fn one_node_earns_nothing_with_another_ones_windows() {
     assert_eq!((accrued(victim.id()), accrued(thief.id())), (4000, 0));
 }
 
-/// A genuine enclave that serves the victim's name for a thief: it can be attested, and earns nothing without the
-/// victim's wallet.
+/// A genuine enclave that serves the victim's name for a thief: without the victim's wallet it is not attested, and
+/// the victim goes on undisturbed.
 #[test]
-fn a_genuine_enclave_under_another_ones_name_earns_nothing() {
+fn a_genuine_enclave_under_another_ones_name_is_nobodys() {
     let world = World::new();
-    let victim = Node::attested(&world, 1, START);
-    let thief = || Node::of(&world, 2, victim.id(), WANTED);
-    let answered = |thief: &mut Node| {
-        let terms = world.challenge(victim.id(), Purpose::Boot, START.plus(1));
-        thief.answer(&terms)
+    let mut victim = Node::attested(&world, 1, START);
+    let mut thief = Node::of(&world, 2, victim.id(), WANTED);
+    let id = victim.id();
+    let answer = |node: &mut Node| node.answer(&world.challenge(id, Purpose::Boot, START.plus(1)));
+    let evidence = answer(&mut thief);
+    let bound = BoundUserData::from_canonical(evidence.evidence.user_data.as_deref().unwrap()).unwrap();
+    let own_wallet = AttestationRequest {
+        seal_signature: thief.sign(&bound),
+        evidence,
     };
-
-    let mut silent = thief();
-    answered(&mut silent);
     assert_eq!(
-        world.settle_refused(&silent.prove(START), LATER),
-        "boot_mismatch",
-        "the verifier did not see its evidence"
+        world.attest_request_refused(&own_wallet, START.plus(1)),
+        "wallet_signature_invalid"
     );
-
-    let mut attested = thief();
-    let file = answered(&mut attested);
-    world
-        .verifier
-        .attest(file.to_json().as_bytes(), START.plus(1))
-        .unwrap();
+    // What the victim's wallet signed once speaks for the victim's enclave alone.
+    let old = backed(&answer(&mut victim));
+    let copied = AttestationRequest {
+        evidence: answer(&mut thief),
+        ..old
+    };
     assert_eq!(
-        world.settle_refused(&attested.prove(START), LATER),
-        "proof_of_another_node"
+        world.attest_request_refused(&copied, START.plus(2)),
+        "wallet_signature_invalid"
     );
-    assert_eq!(world.state().account(victim.id()).unwrap().accrued, 0);
-    assert_eq!(world.state().account(Node::unknown(&world, 2).id()), None);
+    assert_eq!(world.settle_refused(&thief.prove(START), LATER), "boot_mismatch");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nautilus_core::{
-    AppraisalVerdict, BootId, Challenge, ChallengeTerms, Endorsements, Evidence, EvidenceFile, Measurement,
-    NodeId, Policy, PublicKey, Purpose, Signature, SignedMessage, SuiAddress, UnixMillis,
+    AppraisalVerdict, BootId, BoundUserData, Challenge, ChallengeTerms, Endorsements, Evidence, EvidenceFile,
+    Measurement, NodeId, Policy, PublicKey, Purpose, Signature, SignedMessage, SuiAddress, UnixMillis,
 };
 use nautilus_enclave::{Enclave, Identity, Reply, Request};
 use nautilus_ledger::{EmbeddedLedger, Genesis, Rules, State, Tip};
@@ -14,7 +14,9 @@ use nautilus_proof::message::node_id;
 use nautilus_proof::wallet::{WalletSignature, address_of, personal_message_digest};
 use nautilus_proof::{MAX_VALIDITY_MILLIS, Metrics, PerformanceProof, Registration, SignedSample};
 use nautilus_tee::simulated::{Image, Platform, Vendor, verifier_set};
-use nautilus_verifier::api::{AttestationOutcome, ChallengeRequest, RegisterRequest, Settlement};
+use nautilus_verifier::api::{
+    AttestationOutcome, AttestationRequest, ChallengeRequest, RegisterRequest, Settlement,
+};
 use nautilus_verifier::{Refusal, Verifier, VerifierKey};
 use sui_crypto::Signer;
 use sui_crypto::ed25519::Ed25519PrivateKey;
@@ -81,8 +83,11 @@ impl World {
 
     /// The name of the error with which an evidence file is refused; nothing may be recorded.
     pub fn attest_refused(&self, file: &EvidenceFile, now: UnixMillis) -> String {
-        let body = file.to_json();
-        self.refused(|| self.verifier.attest(body.as_bytes(), now))
+        self.attest_request_refused(&backed(file), now)
+    }
+
+    pub fn attest_request_refused(&self, request: &AttestationRequest, now: UnixMillis) -> String {
+        self.refused(|| self.verifier.attest(request, now))
     }
 
     /// The same for a proof.
@@ -215,7 +220,7 @@ impl Node {
     pub fn attest(&mut self, world: &World, purpose: Purpose, now: UnixMillis) -> AttestationOutcome {
         let terms = world.challenge(self.id(), purpose, now);
         let file = self.answer(&terms);
-        let outcome = world.verifier.attest(file.to_json().as_bytes(), now).unwrap();
+        let outcome = world.verifier.attest(&backed(&file), now).unwrap();
         assert_eq!(outcome.verdict, AppraisalVerdict::Accepted, "{outcome:?}");
         outcome
     }
@@ -260,11 +265,38 @@ impl Node {
 
     /// The wallet's signature.
     pub fn sign(&self, message: &impl SignedMessage) -> WalletSignature {
-        let signature: sui_sdk_types::Ed25519Signature = self.wallet.sign(&personal_message_digest(message));
-        WalletSignature {
-            key: PublicKey(self.wallet.public_key().into_inner()),
-            signature: Signature(signature.into_inner()),
-        }
+        sign_with(&self.wallet, message)
+    }
+}
+
+/// A request that the wallet of the node which the evidence names stands behind. Where the user data was spoilt
+/// there is no such node and no signature.
+pub fn backed(file: &EvidenceFile) -> AttestationRequest {
+    let bound = file
+        .evidence
+        .user_data
+        .as_deref()
+        .and_then(BoundUserData::from_canonical);
+    let owner =
+        |node| (0..=u8::MAX).find(|seed| node_id(wallet_address(&wallet(*seed)), label(*seed)) == node);
+    let seal_signature = match &bound {
+        Some(bound) => sign_with(&wallet(owner(bound.node).unwrap_or(1)), bound),
+        None => WalletSignature {
+            key: PublicKey([1; 32]),
+            signature: Signature([0; 64]),
+        },
+    };
+    AttestationRequest {
+        evidence: file.clone(),
+        seal_signature,
+    }
+}
+
+fn sign_with(wallet: &Ed25519PrivateKey, message: &impl SignedMessage) -> WalletSignature {
+    let signature: sui_sdk_types::Ed25519Signature = wallet.sign(&personal_message_digest(message));
+    WalletSignature {
+        key: PublicKey(wallet.public_key().into_inner()),
+        signature: Signature(signature.into_inner()),
     }
 }
 

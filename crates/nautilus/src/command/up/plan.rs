@@ -78,7 +78,14 @@ impl Plan {
 
         let data_dir = global.data_dir()?;
         let ledger_path = ledger::path(&data_dir);
-        let verifier_key = VerifierKey::open_or_create(&data_dir.join("verifier/verifier.key"))?;
+        let key_path = data_dir.join("verifier/verifier.key");
+        if ledger_path.exists() && !key_path.exists() {
+            return Err(Failure::missing(anyhow::anyhow!(
+                "the key of this ledger's verifier is gone: restore {}, or use another data directory",
+                key_path.display()
+            )));
+        }
+        let verifier_key = VerifierKey::open_or_create(&key_path)?;
         let ledger = ledger::open_or_create(&ledger_path, verifier_key.public())?;
         let simulated_dir = simulated_directory(&data_dir);
         let vendor = simulated::Vendor::open_or_create(&simulated_dir, now())?;

@@ -1,24 +1,26 @@
 //! The node page in a real browser, on a node that really runs: `nautilus up` from boot to reward.
 
+#[cfg(test)]
+#[path = "support/node.rs"]
+mod node;
+#[cfg(test)]
+#[expect(dead_code, reason = "no test here runs the program to its end")]
+#[path = "support/program.rs"]
+mod program;
 #[path = "support/webdriver.rs"]
 mod webdriver;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use self::node::{Ended, Node, PATIENCE};
 use self::webdriver::Browser;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const LINKS: [&str; 8] = [
     "tee", "enclave", "evidence", "policy", "samples", "proofs", "settled", "rewarded",
 ];
@@ -39,15 +41,20 @@ const ESCAPE: &str = "\u{e00c}";
 #[test]
 fn the_page_shows_a_node_from_boot_to_reward() -> Result<()> {
     let data = TempDir::new()?;
-    let mut node = Node::start(data.path(), "127.0.0.1:0")?;
+    let mut node = node(data.path(), &[]);
     let browser = Browser::start()?;
     browser.set_viewport(1360, 900)?;
-    browser.open(&node.url)?;
+    browser.open(&node.url())?;
     let story = tell(&mut node, &browser);
-    if let Some(folder) = screenshots() {
-        browser.screenshot(&folder.join("page-last.png"))?;
-    }
-    story
+    keep_picture(&browser, "last")?;
+    story?;
+
+    node.interrupt();
+    let ended = node.ended_soon();
+    ended.is_orderly();
+    let figures = figures_are_what_the_node_says(&ended, &browser);
+    keep_picture(&browser, "stopped")?;
+    figures
 }
 
 fn tell(node: &mut Node, browser: &Browser) -> Result<()> {
@@ -62,7 +69,7 @@ fn tell(node: &mut Node, browser: &Browser) -> Result<()> {
         browser.console_errors()? == Vec::<String>::new(),
         "the console has errors"
     );
-    figures_are_what_the_node_says(node, browser)
+    Ok(())
 }
 
 fn every_link_holds(browser: &Browser) -> Result<()> {
@@ -195,7 +202,9 @@ fn a_proof_opens_whole(node: &mut Node, browser: &Browser) -> Result<()> {
     let shown = browser.find("[data-testid=proof-json]")?.text()?;
     let shown: Value = serde_json::from_str(&shown).context("the proof is shown as JSON")?;
     let id = shown["proof"]["proof_id"].clone();
-    let printed = node.wait_for(|event| event["kind"] == "proof" && event["proof"]["proof_id"] == id)?;
+    let printed = node.find("the node prints the proof", |event| {
+        event["kind"] == "proof" && event["proof"]["proof_id"] == id
+    });
     ensure!(
         shown == printed,
         "the page shows another proof than the node printed"
@@ -227,16 +236,12 @@ fn every_width_holds_the_page(browser: &Browser) -> Result<()> {
             spilt == 0,
             "at {width} pixels {spilt} facts do not fit beside their names"
         );
-        if let Some(folder) = screenshots() {
-            browser.screenshot(&folder.join(format!("page-{name}.png")))?;
-        }
+        keep_picture(browser, name)?;
     }
     browser.set_viewport(1360, 900)
 }
 
-fn figures_are_what_the_node_says(node: &mut Node, browser: &Browser) -> Result<()> {
-    node.signal(Signal::INT)?;
-    let stopped = node.wait_for(|event| event["kind"] == "stopped")?;
+fn figures_are_what_the_node_says(ended: &Ended, browser: &Browser) -> Result<()> {
     browser.wait_until(
         "the page says that the node stopped",
         "document.querySelector('[data-testid=connection]').dataset.state === 'stopped'",
@@ -249,7 +254,9 @@ fn figures_are_what_the_node_says(node: &mut Node, browser: &Browser) -> Result<
             .parse()
             .with_context(|| format!("{name} is {text:?}"))
     };
-    let reward = node.last("reward").context("the node was rewarded")?;
+    let rewards = ended.of("reward");
+    let reward = rewards.last().context("the node was rewarded")?;
+    let stopped = ended.only("stopped");
     ensure!(number("reward-accrued")? > 0);
     ensure!(
         reward["accrued"] == number("reward-accrued")?,
@@ -266,9 +273,10 @@ fn figures_are_what_the_node_says(node: &mut Node, browser: &Browser) -> Result<
 #[test]
 fn the_page_finds_a_node_that_comes_back() -> Result<()> {
     let data = TempDir::new()?;
-    let mut node = Node::start(data.path(), "127.0.0.1:0")?;
+    let mut before = node(data.path(), &[]);
+    let url = before.url();
     let browser = Browser::start()?;
-    browser.open(&node.url)?;
+    browser.open(&url)?;
     let live = "document.querySelector('[data-testid=connection]').dataset.state === 'live'";
     browser.wait_until("the page is live", live)?;
     browser.wait_until(
@@ -276,8 +284,7 @@ fn the_page_finds_a_node_that_comes_back() -> Result<()> {
         "document.querySelector('[data-testid=sample-count]').textContent > 0",
     )?;
 
-    let address = node.address().to_owned();
-    node.kill();
+    before.kill();
     browser.wait_until(
         "the page says that it is connecting again",
         "document.querySelector('[data-testid=connection]').dataset.state === 'reconnecting'",
@@ -286,8 +293,8 @@ fn the_page_finds_a_node_that_comes_back() -> Result<()> {
     ensure!(notice.contains("connection to the node was lost"), "{notice}");
 
     let elsewhere = TempDir::new()?;
-    let mut successor = Node::start(elsewhere.path(), &address)?;
-    let boot = successor.wait_for(|event| event["kind"] == "boot")?;
+    let mut successor = node(elsewhere.path(), &["--listen", address(&url)]);
+    let boot = successor.next("boot");
     browser.wait_until("the page is live again", live)?;
     let title = format!(
         "document.querySelector('[data-testid=identity] code')?.title === '{}'",
@@ -301,7 +308,8 @@ fn the_page_finds_a_node_that_comes_back() -> Result<()> {
 #[test]
 fn the_server_keeps_other_sites_out() -> Result<()> {
     let data = TempDir::new()?;
-    let node = Node::start(data.path(), "127.0.0.1:0")?;
+    let mut node = node(data.path(), &[]);
+    let url = node.url();
     let policy = "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'; \
                   connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
                   frame-ancestors 'none'\r\n";
@@ -315,7 +323,7 @@ fn the_server_keeps_other_sites_out() -> Result<()> {
         ),
         ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0", "405"),
     ] {
-        let answer = node.ask(&format!("{request}\r\nConnection: close\r\n\r\n"))?;
+        let answer = ask(address(&url), &format!("{request}\r\nConnection: close\r\n\r\n"))?;
         ensure!(answer.split(' ').nth(1) == Some(status), "{request}: {answer}");
         ensure!(answer.contains(policy), "{request}: {answer}");
         ensure!(
@@ -326,137 +334,29 @@ fn the_server_keeps_other_sites_out() -> Result<()> {
     Ok(())
 }
 
-/// `nautilus up`, and the events that it prints. Dropping it ends it and its enclave.
-struct Node {
-    process: Child,
-    url: String,
-    incoming: Receiver<Value>,
-    seen: Vec<Value>,
+/// A node whose windows stay on the page long enough to be looked at.
+fn node(data: &Path, more: &[&str]) -> Node {
+    Node::start(data, &[&["--interval", "1s", "--window", "4s"], more].concat())
 }
 
-impl Node {
-    fn start(data: &Path, listen: &str) -> Result<Self> {
-        let nautilus = Path::new(env!("CARGO_BIN_EXE_nautilus"));
-        let enclave = nautilus.with_file_name("nautilus-enclave");
-        ensure!(
-            enclave.is_file(),
-            "{} is not built: run `make test`, which builds it",
-            enclave.display()
-        );
-        let mut process = Command::new(nautilus)
-            .args([
-                "up",
-                "--listen",
-                listen,
-                "--interval",
-                "1s",
-                "--window",
-                "4s",
-                "--json",
-                "--data-dir",
-            ])
-            .arg(data)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
-        let stdout = process.stdout.take().context("the node has no output")?;
-        let (sender, incoming) = mpsc::channel();
-        std::thread::spawn(move || {
-            let events = BufReader::new(stdout)
-                .lines()
-                .map_while(|line| serde_json::from_str(&line.ok()?).ok());
-            for event in events {
-                if sender.send(event).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut node = Self {
-            process,
-            url: String::new(),
-            incoming,
-            seen: Vec::new(),
-        };
-        let listening = node.wait_for(|event| event["kind"] == "listening")?;
-        node.url = listening["url"]
-            .as_str()
-            .context("a node listens at a URL")?
-            .to_owned();
-        Ok(node)
-    }
-
-    /// The first event, past or to come, of which `wanted` holds.
-    fn wait_for(&mut self, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-        if let Some(event) = self.seen.iter().find(|event| wanted(event)) {
-            return Ok(event.clone());
-        }
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let Ok(event) = self.incoming.recv_timeout(left) else {
-                bail!(
-                    "the node did not print what was waited for; it printed {:#?}",
-                    self.kinds()
-                );
-            };
-            self.seen.push(event.clone());
-            if wanted(&event) {
-                return Ok(event);
-            }
-        }
-    }
-
-    fn last(&self, kind: &str) -> Option<&Value> {
-        self.seen.iter().rfind(|event| event["kind"] == kind)
-    }
-
-    fn kinds(&self) -> Vec<&str> {
-        self.seen
-            .iter()
-            .filter_map(|event| event["kind"].as_str())
-            .collect()
-    }
-
-    fn address(&self) -> &str {
-        self.url.trim_start_matches("http://").trim_end_matches('/')
-    }
-
-    fn ask(&self, request: &str) -> Result<String> {
-        let mut stream = TcpStream::connect(self.address())?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        Ok(kill_process(
-            self.pid().context("the node has a process")?,
-            signal,
-        )?)
-    }
-
-    fn pid(&self) -> Option<Pid> {
-        i32::try_from(self.process.id()).ok().and_then(Pid::from_raw)
-    }
-
-    fn kill(&mut self) {
-        if let Some(pid) = self.pid() {
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
-        let _ = self.process.wait();
-    }
+fn address(url: &str) -> &str {
+    url.trim_start_matches("http://").trim_end_matches('/')
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.kill();
-    }
+/// What the server answers, to the byte.
+fn ask(address: &str, request: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
-/// Where to keep pictures of the page, for a person to look at.
-fn screenshots() -> Option<PathBuf> {
-    std::env::var_os("NAUTILUS_E2E_SCREENSHOTS").map(PathBuf::from)
+/// Keeps a picture of the page for a person to look at, where one asks for it.
+fn keep_picture(browser: &Browser, name: &str) -> Result<()> {
+    match std::env::var_os("NAUTILUS_E2E_SCREENSHOTS").map(PathBuf::from) {
+        Some(folder) => browser.screenshot(&folder.join(format!("page-{name}.png"))),
+        None => Ok(()),
+    }
 }

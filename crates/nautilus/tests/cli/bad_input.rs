@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Ran, command, finish, nautilus, run, run_with_input};
+use crate::program::{Ran, command, finish, nautilus, run, run_with_input, up};
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0";
 
@@ -22,18 +22,9 @@ struct Made {
 impl Made {
     fn make() -> Self {
         let data = TempDir::new().unwrap();
-        let mut up = command(&nautilus());
-        up.args(["up", "--json", "--config", "/dev/null", "--listen", "127.0.0.1:0"])
-            .args([
-                "--for",
-                "1500ms",
-                "--interval",
-                "100ms",
-                "--window",
-                "500ms",
-                "--data-dir",
-            ])
-            .arg(data.path());
+        let pace = ["--for", "1500ms", "--interval", "100ms", "--window", "500ms"];
+        let mut up = up(data.path(), &pace);
+        up.arg("--json");
         let ran = finish(up, b"").ends_with(0);
         let event = |kind: &str| -> Value {
             let events = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap());

@@ -6,26 +6,15 @@ use std::path::Path;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Ran, command, finish, nautilus, run};
+use crate::program::{Ran, finish, run, up};
 
 const SECTOR: usize = 512;
 const COMMANDS: [&str; 6] = ["status", "nodes", "proofs", "rewards", "replay", "claim"];
 
 /// Has a node fill a ledger, and gives the file's bytes.
 fn fill(data: &Path) -> Vec<u8> {
-    let mut up = command(&nautilus());
-    up.args([
-        "up",
-        "--config",
-        "/dev/null",
-        "--listen",
-        "127.0.0.1:0",
-        "--for",
-        "1500ms",
-    ])
-    .args(["--interval", "100ms", "--window", "500ms", "--data-dir"])
-    .arg(data);
-    finish(up, b"").ends_with(0);
+    let pace = ["--for", "1500ms", "--interval", "100ms", "--window", "500ms"];
+    finish(up(data, &pace), b"").ends_with(0);
     fs::read(data.join("verifier/ledger.log")).unwrap()
 }
 

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
-use crate::program::{command, nautilus};
+use crate::program::up;
 
-/// How long an event may be waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an event or an answer may be waited for.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a node may take to be gone.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -38,11 +38,11 @@ pub struct Ended {
 }
 
 impl Node {
-    /// Starts a node on a free port, and waits until it listens. A window is four samples in a second, unless
-    /// `more` says another pace.
+    /// Starts a node, and waits until it listens: on a free port, unless `more` names one. A window is four
+    /// samples in a second, unless `more` says another pace.
     pub fn start(data: &Path, more: &[&str]) -> Self {
         let mut node = Self::spawn(data, more);
-        node.wait_for("the node listens", |event| event["kind"] == "listening");
+        node.next("listening");
         node
     }
 
@@ -53,12 +53,9 @@ impl Node {
         } else {
             &["--interval", "250ms", "--window", "1s"]
         };
-        let mut process = command(&nautilus())
-            .args(["up", "--json", "--config", "/dev/null", "--listen", "127.0.0.1:0"])
+        let mut process = up(data, more)
+            .arg("--json")
             .args(pace)
-            .args(more)
-            .arg("--data-dir")
-            .arg(data)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -85,6 +82,20 @@ impl Node {
             incoming,
             errors: Some(errors),
             seen: Vec::new(),
+        }
+    }
+
+    /// Where its page is.
+    pub fn url(&mut self) -> String {
+        let listening = self.find("the node listens", |event| event["kind"] == "listening");
+        listening["url"].as_str().unwrap().to_owned()
+    }
+
+    /// The first event, past or to come, of which `wanted` holds.
+    pub fn find(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        match self.seen.iter().find(|event| wanted(event)) {
+            Some(event) => event.clone(),
+            None => self.wait_for(what, wanted),
         }
     }
 

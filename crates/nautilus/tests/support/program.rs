@@ -32,6 +32,17 @@ pub fn command(program: &Path) -> Command {
     command
 }
 
+/// `nautilus up` in a data directory, under nobody's configuration, and on a free port unless `more` names one.
+pub fn up(data: &Path, more: &[&str]) -> Command {
+    let mut up = command(&nautilus());
+    up.args(["up", "--config", "/dev/null", "--data-dir"]).arg(data);
+    if !more.contains(&"--listen") {
+        up.args(["--listen", "127.0.0.1:0"]);
+    }
+    up.args(more);
+    up
+}
+
 /// What a run of the program came to.
 #[derive(Debug)]
 pub struct Ran {

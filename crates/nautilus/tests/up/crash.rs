@@ -8,25 +8,15 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::node::{Ended, Node};
-use crate::program::run;
-
-fn ledger(data: &Path, what: &str) -> Value {
-    let ran = run(["ledger", what, "--json", "--data-dir", data.to_str().unwrap()]);
-    ran.ends_with(0).json()
-}
+use crate::story::{each, ledger};
 
 /// Everything that was told to be settled is in the ledger, and the ledger is whole.
 fn nothing_acknowledged_is_lost(data: &Path, acknowledged: &[Value]) {
     let proofs = ledger(data, "proofs");
-    let listed: HashSet<&str> = proofs["proofs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|proof| proof["proof_id"].as_str())
-        .collect();
+    let listed = each(&proofs["proofs"], "proof_id");
     for settled in acknowledged {
         assert!(
-            listed.contains(settled["proof_id"].as_str().unwrap()),
+            listed.contains(&settled["proof_id"].as_str().unwrap()),
             "{settled} is lost"
         );
     }
@@ -120,12 +110,7 @@ fn both_boots_are_on_the_ledger(data: &Path, ended: &Ended, old: &Value, new: &V
     let settled: Vec<_> = ended.of("settled").into_iter().cloned().collect();
     nothing_acknowledged_is_lost(data, &settled);
     let proofs = ledger(data, "proofs");
-    let boots: HashSet<&str> = proofs["proofs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|proof| proof["boot"].as_str())
-        .collect();
+    let boots = HashSet::from_iter(each(&proofs["proofs"], "boot"));
     let expected = [old, new].map(|event| event["boot_id"].as_str().unwrap());
     assert_eq!(boots, HashSet::from(expected));
 }

@@ -1,6 +1,5 @@
 //! What a node does when nothing goes wrong: boot, attest, sample, prove, settle, stop; and the same node again.
 
-use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -10,11 +9,18 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::node::{Ended, Node, kinds, processes_of};
-use crate::program::{command, finish, nautilus, run, run_with_input};
+use crate::program::{finish, run, run_with_input, up};
 
-fn ledger(data: &Path, what: &str) -> Value {
+/// What one of the ledger's commands says.
+pub fn ledger(data: &Path, what: &str) -> Value {
     let ran = run(["ledger", what, "--json", "--data-dir", data.to_str().unwrap()]);
     ran.ends_with(0).json()
+}
+
+/// A field of every entry in a list.
+pub fn each<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
+    let entries = list.as_array().unwrap().iter();
+    entries.map(|entry| entry[field].as_str().unwrap()).collect()
 }
 
 fn accrued(data: &Path) -> u64 {
@@ -198,12 +204,7 @@ fn every_proof_verifies_elsewhere(data: &Path, ended: &Ended) {
         let report = run_with_input(with_evidence, line.to_string().as_bytes())
             .ends_with(0)
             .json();
-        let rules: HashSet<_> = report["findings"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter_map(|finding| finding["rule"].as_str())
-            .collect();
+        let rules = each(&report["findings"], "rule");
         for rule in [
             "tee signature",
             "attestation hash",
@@ -211,7 +212,7 @@ fn every_proof_verifies_elsewhere(data: &Path, ended: &Ended) {
             "attested boot",
             "assurance",
         ] {
-            assert!(rules.contains(rule), "{report}");
+            assert!(rules.contains(&rule), "{report}");
         }
     }
     // Bare proofs, several at once, and one that is not as it was.
@@ -240,16 +241,9 @@ fn the_ledger_agrees(data: &Path, ended: &Ended) {
     let settled: Vec<_> = ended
         .of("settled")
         .iter()
-        .map(|event| event["proof_id"].clone())
+        .map(|event| event["proof_id"].as_str().unwrap())
         .collect();
-    let proofs = ledger(data, "proofs");
-    let listed: Vec<_> = proofs["proofs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|proof| proof["proof_id"].clone())
-        .collect();
-    assert_eq!(listed, settled);
+    assert_eq!(each(&ledger(data, "proofs")["proofs"], "proof_id"), settled);
     let (replayed, status) = (ledger(data, "replay"), ledger(data, "status"));
     assert_eq!(replayed["agrees"], true);
     assert_eq!(replayed["state_digest"], status["state_digest"]);
@@ -264,19 +258,8 @@ fn the_ledger_agrees(data: &Path, ended: &Ended) {
 #[test]
 fn people_read_a_line_a_stage() {
     let data = TempDir::new().unwrap();
-    let mut up = command(&nautilus());
-    up.args([
-        "up",
-        "--config",
-        "/dev/null",
-        "--listen",
-        "127.0.0.1:0",
-        "--for",
-        "2s",
-    ])
-    .args(["--interval", "250ms", "--window", "1s", "--data-dir"])
-    .arg(data.path());
-    let ran = finish(up, b"").ends_with(0);
+    let pace = ["--for", "2s", "--interval", "250ms", "--window", "1s"];
+    let ran = finish(up(data.path(), &pace), b"").ends_with(0);
     assert_eq!(ran.stderr, "");
     let mut last = 0;
     for stage in [
@@ -390,20 +373,7 @@ fn a_second_run_is_the_same_node_with_the_same_ledger() {
 fn a_second_node_in_the_same_directory_is_refused() {
     let data = TempDir::new().unwrap();
     let mut node = Node::start(data.path(), &[]);
-    let mut second = command(&nautilus());
-    second
-        .args([
-            "up",
-            "--config",
-            "/dev/null",
-            "--listen",
-            "127.0.0.1:0",
-            "--for",
-            "5s",
-        ])
-        .arg("--data-dir")
-        .arg(data.path());
-    let told = finish(second, b"").fails_with(3);
+    let told = finish(up(data.path(), &["--for", "5s"]), b"").fails_with(3);
     assert!(told.contains("in use by another process"), "{told}");
     assert!(told.contains("another data directory"), "what to do: {told}");
     // The first one is none the worse for it.
@@ -416,8 +386,8 @@ fn a_second_node_in_the_same_directory_is_refused() {
 #[test]
 fn a_stranger_at_the_api_changes_nothing() {
     let data = TempDir::new().unwrap();
-    let mut node = Node::spawn(data.path(), &[]);
-    let url = node.next("listening")["url"].as_str().unwrap().to_owned();
+    let mut node = Node::start(data.path(), &[]);
+    let url = node.url();
     let boot = node.next("boot");
     let proof = node.next("proof")["proof"].clone();
     node.next("settled");
@@ -472,10 +442,7 @@ fn an_address_in_use_is_refused_with_what_to_do() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let data = TempDir::new().unwrap();
-    let mut up = command(&nautilus());
-    up.args(["up", "--config", "/dev/null", "--for", "5s", "--listen", &address])
-        .arg("--data-dir")
-        .arg(data.path());
+    let up = up(data.path(), &["--for", "5s", "--listen", &address]);
     let told = finish(up, b"").fails_with(3);
     assert!(told.contains(&address) && told.contains("--listen"), "{told}");
 }

@@ -9,7 +9,6 @@ mod history;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{Stream, StreamExt, stream};
-use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use self::history::History;
@@ -37,7 +36,7 @@ pub struct Message {
 }
 
 /// How many events of a kind there have been in this run, also those that are no longer kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Samples that were signed.
     pub samples: u64,

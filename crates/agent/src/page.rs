@@ -21,7 +21,7 @@ use axum::routing::get;
 use futures_util::StreamExt;
 
 pub use self::guard::guarded;
-use crate::hub::{Delivery, EventHub};
+use crate::hub::{Delivery, EventHub, Totals};
 
 /// How often a silent stream says that it lives: below the idle time-outs of proxies.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -52,14 +52,22 @@ async fn events(State(hub): State<Arc<EventHub>>) -> Response {
         .into_response()
 }
 
+/// What stands between history and live events: the counts of the whole run.
+fn live(totals: Totals) -> String {
+    let Totals {
+        samples,
+        proofs,
+        settled,
+    } = totals;
+    format!(r#"{{"totals":{{"samples":{samples},"proofs":{proofs},"settled":{settled}}}}}"#)
+}
+
 fn to_sse(delivery: Delivery) -> sse::Event {
     match delivery {
         Delivery::Event(message) => sse::Event::default()
             .id(message.id.to_string())
             .data(message.json),
-        Delivery::Live(totals) => sse::Event::default()
-            .event("live")
-            .data(serde_json::json!({ "totals": totals }).to_string()),
+        Delivery::Live(totals) => sse::Event::default().event("live").data(live(totals)),
     }
 }
 

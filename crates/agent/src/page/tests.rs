@@ -190,7 +190,7 @@ async fn events_are_replayed_then_live_then_over() {
         [
             "id: 1",
             &format!(r#"data: {{"at":"{at}0.000Z","kind":"warning","detail":"first"}}"#),
-            r#"data: {"totals":{"proofs":0,"samples":0,"settled":0}}"#,
+            r#"data: {"totals":{"samples":0,"proofs":0,"settled":0}}"#,
             "id: 2",
             &format!(r#"data: {{"at":"{at}0.000Z","kind":"warning","detail":"second"}}"#),
             "id: 3",

@@ -24,7 +24,8 @@ run: ## Build and run a whole network on this machine: make run ARGS='--for 30s 
 test: ## Check everything as CI does: format, lints, docs, fuzz smoke, all tests and e2e suites
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory lint doc
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; fi
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; \
+	else echo 'test: dependency check skipped, cargo-deny is missing: cargo install --locked cargo-deny'; fi
 	@scripts/fuzz.sh --all $(smoke_seconds)
 	@cargo build --locked -p nautilus-enclave
 	@cargo test --locked --workspace --doc

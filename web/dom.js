@@ -39,7 +39,7 @@ export function setAttribute(node, name, value) {
 
 /** A tick, a cross or a dash, which says nothing to a screen reader: the words stand beside it. */
 export function mark(state) {
-  const shapes = { ok: "M3.5 8.5l3 3 6-7", failed: "M4.5 4.5l7 7m0-7l-7 7", waiting: "M8 8h.01" };
+  const shapes = { ok: "M3.5 8.5l3 3 6-7", failed: "M4.5 4.5l7 7m0-7l-7 7", waiting: "M8 8h.01", unchecked: "M4.5 8h7" };
   return svg(
     "svg",
     { class: "mark", viewBox: "0 0 16 16", width: 16, height: 16, "aria-hidden": "true", focusable: "false" },

@@ -174,12 +174,13 @@ function policyAppraised({ boot }) {
   const appraisal = boot.appraisal ?? {};
   const findings = Array.isArray(appraisal.findings) ? appraisal.findings : [];
   const failed = findings.filter(({ passed }) => passed !== true);
+  const unchecked = findings.filter(({ passed, checked }) => passed === true && checked === false).length;
   const accepted = boot.verdict === "accepted" && failed.length === 0;
   return {
     state: accepted ? "ok" : "failed",
     at: appraisal.appraised_at ?? boot.at,
     sentence: accepted
-      ? `The policy “${appraisal.policy}” accepts this node: all ${findings.length} rules passed.`
+      ? `The policy “${appraisal.policy}” accepts this node: ${unchecked === 0 ? "all" : `${findings.length - unchecked} of`} ${findings.length} rules passed${unchecked === 0 ? "" : `, ${unchecked} not checked on purpose`}.`
       : `The policy rejects this node: ${failed.length} of ${findings.length} rules failed${failed.length > 0 ? `, first “${failed[0].rule}”` : ""}.`,
     facts: [
       ["Verdict", boot.verdict],
@@ -193,15 +194,16 @@ function policyAppraised({ boot }) {
   };
 }
 
-function finding({ rule, passed, detail }) {
+function finding({ rule, passed, checked, detail }) {
   const good = passed === true;
+  const unchecked = good && checked === false;
   return el(
     "li",
-    { "data-testid": "finding", "data-passed": good, class: good ? "good" : "bad" },
-    mark(good ? "ok" : "failed"),
-    el("span", { class: "unseen" }, good ? "Passed: " : "Failed: "),
+    { "data-testid": "finding", "data-passed": good, "data-checked": !unchecked, class: unchecked ? "unchecked" : good ? "good" : "bad" },
+    mark(unchecked ? "unchecked" : good ? "ok" : "failed"),
+    el("span", { class: "unseen" }, unchecked ? "Not checked: " : good ? "Passed: " : "Failed: "),
     el("span", { class: "finding-rule" }, rule),
-    el("span", { class: "finding-detail" }, detail),
+    el("span", { class: "finding-detail" }, unchecked ? `not checked: ${detail}` : detail),
   );
 }
 

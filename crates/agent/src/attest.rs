@@ -6,7 +6,7 @@ use nautilus_core::{Challenge, Evidence, EvidenceFile, Purpose};
 use nautilus_enclave::{Reply, Request};
 
 use crate::clock::NodeClock;
-use crate::enclave_process::{EnclaveError, EnclaveProcess};
+use crate::enclave_process::{EnclaveError, EnclaveProcess, bound_user_data};
 use crate::identity::NodeIdentity;
 use crate::runner::{AgentError, simulated_endorsements};
 
@@ -54,6 +54,7 @@ async fn exchange(
     else {
         return Err(EnclaveError::WrongReply.into());
     };
+    bound_user_data(&facts, &user_data, identity.node(), purpose)?;
     Ok(Evidence {
         tee: facts.tee,
         bytes: evidence,

@@ -7,6 +7,8 @@ use tokio::time::Instant;
 
 /// A step of the wall clock below this is left to drift, in milliseconds.
 const STEP_MILLIS: u64 = 1000;
+/// How far the machine's clock may fall behind this one, in milliseconds: half of what a verifier tolerates.
+const MAX_BEHIND_MILLIS: u64 = 30 * 1000;
 
 /// Wall time as it was when the clock started, plus the time that passed since: the machine's clock may be
 /// set back or forth without a sample falling out of its window.
@@ -52,6 +54,18 @@ impl NodeClock {
         self.now()
     }
 
+    /// By how much the machine's clock was set back since this one started, in milliseconds, where that is so far
+    /// that nobody else will take this one's times any more.
+    pub(crate) fn set_back(&self) -> Option<u64> {
+        let behind = self.now().since(Self::wall());
+        (behind > MAX_BEHIND_MILLIS).then_some(behind)
+    }
+
+    /// The later of this clock and the machine's: what this node signed before is not in the future.
+    pub(crate) fn latest(&self) -> UnixMillis {
+        self.now().max(Self::wall())
+    }
+
     /// The machine's wall time.
     pub(crate) fn wall() -> UnixMillis {
         let passed = SystemTime::now()
@@ -59,5 +73,28 @@ impl NodeClock {
             .unwrap_or_default()
             .as_millis();
         UnixMillis(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started_at(wall: UnixMillis) -> NodeClock {
+        NodeClock {
+            wall,
+            instant: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn a_machines_clock_that_is_set_back_is_noticed() {
+        let now = NodeClock::wall();
+        assert_eq!(started_at(now).set_back(), None);
+        assert_eq!(started_at(now.plus(MAX_BEHIND_MILLIS / 2)).set_back(), None);
+        let ahead = now.plus(10 * MAX_BEHIND_MILLIS);
+        assert!(started_at(ahead).set_back() > Some(8 * MAX_BEHIND_MILLIS));
+        assert!(started_at(ahead).latest() >= ahead);
+        assert!(started_at(UnixMillis(0)).latest() >= now);
     }
 }

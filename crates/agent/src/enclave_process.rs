@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use nautilus_core::Digest32;
-use nautilus_enclave::{EnclaveFault, FrameError, MAX_FRAME, Reply, Request, decode_frame, encode_frame};
+use nautilus_core::{BoundUserData, Digest32, NodeId, Purpose};
+use nautilus_enclave::{
+    EnclaveFault, FrameError, Identity, MAX_FRAME, Reply, Request, decode_frame, encode_frame,
+};
+use nautilus_verifier::private_file;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
-
-use crate::identity::{IdentityError, create_private_directory};
 
 /// An enclave that has not connected by then never will.
 const START_DEADLINE: Duration = Duration::from_secs(10);
@@ -51,8 +52,13 @@ pub enum EnclaveError {
         path: PathBuf,
     },
     /// The directory for the socket cannot be made.
-    #[error(transparent)]
-    Directory(#[from] IdentityError),
+    #[error("cannot create {}", path.display())]
+    Directory {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The program does not start.
     #[error("cannot start enclave {}", path.display())]
     Start {
@@ -101,7 +107,11 @@ impl EnclaveProcess {
     /// # Errors
     /// If it does not start, or something else connects.
     pub async fn start(image: &Path, run_directory: &Path, simulated: &Path) -> Result<Self, EnclaveError> {
-        create_private_directory(run_directory)?;
+        private_file::create_directory(run_directory).map_err(|source| EnclaveError::Directory {
+            path: run_directory.to_owned(),
+            source,
+        })?;
+        sweep(run_directory);
         let socket = Socket::bind(run_directory.join(format!("enclave-{}.sock", std::process::id())))?;
         let mut child = Command::new(image)
             .arg("--socket")
@@ -198,7 +208,7 @@ impl Socket {
         if path.as_os_str().len() > MAX_SOCKET_PATH {
             return Err(EnclaveError::SocketPath { path });
         }
-        // A leftover of a killed process with our process id; its absence is the normal case.
+        // A leftover of a killed process that had our process id; its absence is the normal case.
         let _absent = std::fs::remove_file(&path);
         match UnixListener::bind(&path) {
             Ok(listener) => Ok(Self { listener, path }),
@@ -209,9 +219,44 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Nothing depends on it: the next start removes it too.
+        // Nothing depends on it: the next start sweeps it away too.
         let _gone = std::fs::remove_file(&self.path);
     }
+}
+
+/// Removes the sockets of agents that were killed before they could: their names hold process ids that are gone.
+fn sweep(run_directory: &Path) {
+    let entries = std::fs::read_dir(run_directory).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let owner = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("enclave-")?.strip_suffix(".sock"))
+            .and_then(|pid| pid.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            // Nothing depends on it: it only looks untidy.
+            let _gone = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// What the evidence of `enclave` binds, if it is what that enclave should bind: wallets sign and verifiers get
+/// nothing else.
+///
+/// # Errors
+/// [`EnclaveError::WrongReply`] if it binds something else.
+pub(crate) fn bound_user_data(
+    enclave: &Identity,
+    bytes: &[u8],
+    node: NodeId,
+    purpose: Purpose,
+) -> Result<BoundUserData, EnclaveError> {
+    BoundUserData::from_canonical(bytes)
+        .filter(|bound| (bound.node, bound.purpose) == (node, purpose))
+        .filter(|bound| {
+            (bound.tee, bound.boot, bound.tee_key) == (enclave.tee, enclave.boot, enclave.tee_key)
+        })
+        .ok_or(EnclaveError::WrongReply)
 }
 
 /// SHA-256 of an enclave's program: the simulated TEE's MRENCLAVE, and the policy's reference value.
@@ -228,4 +273,23 @@ pub fn image_hash(path: &Path) -> Result<Digest32, EnclaveError> {
         path: path.to_owned(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_of_gone_processes_are_swept_and_no_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let alive = format!("enclave-{}.sock", std::process::id());
+        // Above the kernel's largest process id, 2^22.
+        let names = ["enclave-4194305.sock", "enclave-x.sock", "other", &alive];
+        for name in names {
+            std::fs::write(directory.path().join(name), "").unwrap();
+        }
+        sweep(directory.path());
+        let left = names.map(|name| directory.path().join(name).exists());
+        assert_eq!(left, [false, true, true, true]);
+    }
 }

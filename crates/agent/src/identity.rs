@@ -1,13 +1,13 @@
 //! The node's lasting identity: its wallet and its label, kept in the data directory.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nautilus_core::{BootId, NodeId, PublicKey, Signature, SignedMessage, SuiAddress};
 use nautilus_proof::message::node_id;
 use nautilus_proof::wallet::{WalletSignature, address_of, personal_message_digest};
+use nautilus_verifier::private_file;
 use serde::{Deserialize, Serialize};
 use sui_crypto::Signer;
 use sui_crypto::ed25519::Ed25519PrivateKey;
@@ -15,6 +15,8 @@ use zeroize::Zeroizing;
 
 const WALLET_FILE: &str = "wallet.key";
 const NODE_FILE: &str = "node.json";
+/// The wallet's name until the label is there too: a kill while a node is made must not look like a lost file.
+const UNFINISHED_WALLET_FILE: &str = "wallet.key.unfinished";
 
 /// A node's wallet and name.
 pub struct NodeIdentity {
@@ -44,12 +46,26 @@ pub enum IdentityError {
         path: PathBuf,
     },
     /// A file that does not hold what it should.
-    #[error("{} does not hold {what}: restore it from a backup, or remove it to become a new node", path.display())]
+    #[error("{} does not hold {what}: restore it from a backup, or use another data directory", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
         /// What it should hold.
         what: &'static str,
+    },
+    /// Half of an identity: the other half was lost, and a new one would be another node.
+    #[error("{} is missing while {} is there: restore it from a backup, or use another data directory", path.display(), other.display())]
+    Missing {
+        /// What is missing.
+        path: PathBuf,
+        /// What is there.
+        other: PathBuf,
+    },
+    /// No identity at all where one was expected.
+    #[error("no node was ever started in {}: give the data directory of `nautilus up`", directory.display())]
+    NoNode {
+        /// Where it was looked for.
+        directory: PathBuf,
     },
     /// The system has no randomness.
     #[error("no randomness: {0}")]
@@ -63,14 +79,46 @@ struct NodeFile {
 }
 
 impl NodeIdentity {
-    /// The identity kept in `directory`; a new one at first use.
+    /// The identity kept in `directory`; a new one at first use, when neither of its files is there.
     ///
     /// # Errors
-    /// If a file cannot be read or written, or holds something else, or if others can read the key.
+    /// If a file cannot be read or written, or holds something else, if only one of the two is there, or if
+    /// others can read the key.
     pub fn open_or_create(directory: &Path) -> Result<Self, IdentityError> {
-        create_private_directory(directory)?;
-        let wallet_key = open_wallet(&directory.join(WALLET_FILE))?;
-        let label = open_label(&directory.join(NODE_FILE))?;
+        match Self::open(directory) {
+            Err(IdentityError::NoNode { .. }) => {
+                create(directory)?;
+                Self::open(directory)
+            }
+            result => result,
+        }
+    }
+
+    /// The identity kept in `directory`. Never makes one.
+    ///
+    /// # Errors
+    /// As [`Self::open_or_create`], and if there is none.
+    pub fn open(directory: &Path) -> Result<Self, IdentityError> {
+        let path = directory.join(WALLET_FILE);
+        let node_path = directory.join(NODE_FILE);
+        let missing = |path: &Path, other: &Path| IdentityError::Missing {
+            path: path.to_owned(),
+            other: other.to_owned(),
+        };
+        match (exists(&path)?, exists(&node_path)?) {
+            (true, true) => {}
+            (false, true) => finish_creation(directory, &path)?
+                .then_some(())
+                .ok_or_else(|| missing(&path, &node_path))?,
+            (true, false) => return Err(missing(&node_path, &path)),
+            (false, false) => {
+                return Err(IdentityError::NoNode {
+                    directory: directory.to_owned(),
+                });
+            }
+        }
+        let wallet_key = read_wallet(&path)?;
+        let label = read_label(&node_path)?;
         let wallet = address_of(&PublicKey(wallet_key.public_key().into_inner()));
         Ok(Self {
             wallet_key,
@@ -105,77 +153,59 @@ impl NodeIdentity {
     }
 }
 
-fn open_wallet(path: &Path) -> Result<Ed25519PrivateKey, IdentityError> {
-    if !exists(path)? {
-        let mut seed = Zeroizing::new([0; 32]);
-        getrandom::fill(seed.as_mut()).map_err(IdentityError::Random)?;
-        let key = Ed25519PrivateKey::new(*seed);
-        let invalid = |_| IdentityError::Invalid {
-            path: path.to_owned(),
-            what: "a wallet key",
-        };
-        let mut text = Zeroizing::new(key.to_suiprivkey().map_err(invalid)?);
-        text.push('\n');
-        write_private(path, text.as_bytes())?;
-        return Ok(key);
+/// Makes both files. Until the wallet gets its name as the last step, nobody has seen it.
+fn create(directory: &Path) -> Result<(), IdentityError> {
+    private_file::create_directory(directory).map_err(io_error("create", directory))?;
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut()).map_err(IdentityError::Random)?;
+    let mut label = [0; 16];
+    getrandom::fill(&mut label).map_err(IdentityError::Random)?;
+
+    let path = directory.join(UNFINISHED_WALLET_FILE);
+    let key = Ed25519PrivateKey::new(*seed);
+    let mut text = Zeroizing::new(key.to_suiprivkey().map_err(|_| invalid(&path, "a wallet key"))?);
+    text.push('\n');
+    private_file::write(&path, text.as_bytes()).map_err(io_error("write", &path))?;
+
+    let node_path = directory.join(NODE_FILE);
+    let node = NodeFile { label: BootId(label) };
+    let text = serde_json::to_vec(&node).map_err(|_| invalid(&node_path, "a node label"))?;
+    private_file::write(&node_path, &text).map_err(io_error("write", &node_path))?;
+    finish_creation(directory, &directory.join(WALLET_FILE)).map(drop)
+}
+
+/// The last step of [`create`], now or after a kill before it. False if there is nothing to finish.
+fn finish_creation(directory: &Path, wallet: &Path) -> Result<bool, IdentityError> {
+    let unfinished = directory.join(UNFINISHED_WALLET_FILE);
+    if !exists(&unfinished)? {
+        return Ok(false);
     }
-    let metadata = fs::metadata(path).map_err(io_error("look at", path))?;
-    if metadata.mode() & 0o077 != 0 {
+    private_file::rename(&unfinished, wallet).map_err(io_error("write", wallet))?;
+    Ok(true)
+}
+
+fn read_wallet(path: &Path) -> Result<Ed25519PrivateKey, IdentityError> {
+    if private_file::is_exposed(path).map_err(io_error("look at", path))? {
         return Err(IdentityError::Exposed {
             path: path.to_owned(),
         });
     }
     let text = Zeroizing::new(fs::read_to_string(path).map_err(io_error("read", path))?);
-    Ed25519PrivateKey::from_suiprivkey(text.trim()).map_err(|_| IdentityError::Invalid {
-        path: path.to_owned(),
-        what: "a Sui key (suiprivkey…)",
-    })
+    Ed25519PrivateKey::from_suiprivkey(text.trim()).map_err(|_| invalid(path, "a Sui key (suiprivkey…)"))
 }
 
-fn open_label(path: &Path) -> Result<BootId, IdentityError> {
-    let invalid = || IdentityError::Invalid {
-        path: path.to_owned(),
-        what: "a node label",
-    };
-    if !exists(path)? {
-        let mut label = [0; 16];
-        getrandom::fill(&mut label).map_err(IdentityError::Random)?;
-        let label = BootId(label);
-        let text = serde_json::to_vec(&NodeFile { label }).map_err(|_| invalid())?;
-        write_private(path, &text)?;
-        return Ok(label);
-    }
+fn read_label(path: &Path) -> Result<BootId, IdentityError> {
     let text = fs::read(path).map_err(io_error("read", path))?;
     serde_json::from_slice(&text)
         .map(|file: NodeFile| file.label)
-        .map_err(|_| invalid())
+        .map_err(|_| invalid(path, "a node label"))
 }
 
-/// Creates `path` and its parents, open to the owner alone.
-pub(crate) fn create_private_directory(path: &Path) -> Result<(), IdentityError> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(io_error("create", path))
-}
-
-/// Writes a whole file that only its owner can read, or none: a kill in between leaves no half file.
-pub(crate) fn write_private(path: &Path, contents: &[u8]) -> Result<(), IdentityError> {
-    let temporary = path.with_extension("new");
-    let write = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(contents)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(io_error("write", path))
+fn invalid(path: &Path, what: &'static str) -> IdentityError {
+    IdentityError::Invalid {
+        path: path.to_owned(),
+        what,
+    }
 }
 
 fn exists(path: &Path) -> Result<bool, IdentityError> {
@@ -220,6 +250,56 @@ mod tests {
             verifier: PublicKey([1; 32]),
         };
         assert!(identity.sign(&message).is_of(identity.wallet(), &message));
+    }
+
+    #[test]
+    fn half_an_identity_is_no_new_node() {
+        let directory = tempfile::tempdir().unwrap();
+        let node = NodeIdentity::open_or_create(directory.path()).unwrap().node();
+        let backup = directory.path().join("backup");
+        for file in [WALLET_FILE, NODE_FILE] {
+            let path = directory.path().join(file);
+            fs::rename(&path, &backup).unwrap();
+            for open in [NodeIdentity::open, NodeIdentity::open_or_create] {
+                let Err(IdentityError::Missing { path: found, .. }) = open(directory.path()) else {
+                    panic!("{file} is not missed")
+                };
+                assert_eq!(found, path);
+            }
+            assert!(!path.exists());
+            fs::rename(&backup, &path).unwrap();
+        }
+        assert_eq!(NodeIdentity::open(directory.path()).unwrap().node(), node);
+    }
+
+    #[test]
+    fn opening_never_makes_a_node() {
+        let directory = tempfile::tempdir().unwrap();
+        let nowhere = directory.path().join("nowhere");
+        assert!(matches!(
+            NodeIdentity::open(&nowhere),
+            Err(IdentityError::NoNode { .. })
+        ));
+        assert!(!nowhere.exists());
+    }
+
+    #[test]
+    fn a_kill_while_a_node_is_made_leaves_none_or_the_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let [wallet, unfinished, label] =
+            [WALLET_FILE, UNFINISHED_WALLET_FILE, NODE_FILE].map(|file| directory.path().join(file));
+        // Before the label was written.
+        fs::write(&unfinished, "suiprivk").unwrap();
+        let node = NodeIdentity::open_or_create(directory.path()).unwrap().node();
+        assert!(!unfinished.exists());
+        // Before the wallet got its name.
+        fs::rename(&wallet, &unfinished).unwrap();
+        assert!(label.exists());
+        assert_eq!(
+            NodeIdentity::open_or_create(directory.path()).unwrap().node(),
+            node
+        );
+        assert!(wallet.exists() && !unfinished.exists());
     }
 
     #[test]

@@ -1,33 +1,43 @@
 //! The node's main job: boot the enclave, attest, sample, prove, settle; until it is told to stop.
 
+mod running_enclave;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nautilus_core::{
-    AppraisalVerdict, BoundUserData, Endorsement, EndorsementKind, Endorsements, Evidence, EvidenceFile,
-    EvidenceId, NodeId, Purpose, TeeKind, UnixMillis,
+    AppraisalVerdict, ChallengeTerms, Endorsement, EndorsementKind, Endorsements, Evidence, EvidenceFile,
+    EvidenceId, Purpose, UnixMillis,
 };
-use nautilus_enclave::{Identity, Reply, Request, SignedWindow};
+use nautilus_enclave::{Reply, Request, SignedWindow};
 use nautilus_monitor::{CollectError, SystemCollector};
-use nautilus_proof::{CHECKS, MAX_VALIDITY_MILLIS, PerformanceProof, ProofError, Registration, SignedSample};
+use nautilus_proof::{
+    CHECKS, MAX_VALIDITY_MILLIS, Metrics, PerformanceProof, ProofError, Registration, SignedSample,
+};
 use nautilus_verifier::api::{AttestationRequest, RegisterRequest};
+use nautilus_verifier::{private_file, told};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval_at};
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
+use crate::backoff::Backoff;
 use crate::clock::NodeClock;
-use crate::enclave_process::{EnclaveError, EnclaveProcess, image_hash};
-use crate::event::{BootFacts, Check, EnclaveFacts, EnclaveStatus, Event, EventSink, What};
-use crate::identity::{IdentityError, NodeIdentity, write_private};
+use crate::enclave_process::EnclaveError;
+use crate::event::{BootFacts, Check, EnclaveStatus, Event, EventSink, What};
+use crate::identity::{IdentityError, NodeIdentity};
 use crate::submitter::Submitter;
 use crate::verifier_client::{VerifierClient, VerifierError};
+use running_enclave::RunningEnclave;
 
 /// Boots of the enclave on end that settle nothing, before the agent gives up.
 const MAX_FRUITLESS_BOOTS: u32 = 5;
 /// A verdict that ends sooner than this is renewed with the next window.
 const RENEW_BEFORE_MILLIS: u64 = 10 * 60 * 1000;
-/// Name of the node's enclave.
-const ENCLAVE_NAME: &str = "node";
+/// Readings on end that fail, before the agent gives up. Fewer leave slots without a sample.
+const MAX_FAILED_READINGS: u32 = 10;
+/// How often the machine's clock is looked at while it has to catch up.
+const CLOCK_POLL: Duration = Duration::from_secs(1);
 
 /// What the agent needs to know.
 #[derive(Clone, Debug)]
@@ -80,6 +90,17 @@ pub enum AgentError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Evidence cannot be archived.
+    #[error("cannot keep evidence {}", path.display())]
+    KeepEvidence {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Work on another thread had no end.
+    #[error("work in the background was cut short")]
+    Background(#[from] JoinError),
     /// Its own proof does not verify: a bug, or an enclave that is not ours.
     #[error("proof does not verify")]
     Proof(#[from] ProofError),
@@ -115,6 +136,7 @@ pub struct Agent {
     verifier: VerifierClient,
     events: EventSink,
     totals: Totals,
+    settled_until: UnixMillis,
 }
 
 impl Agent {
@@ -131,6 +153,7 @@ impl Agent {
             verifier,
             events,
             totals: Totals::default(),
+            settled_until: UnixMillis(0),
         })
     }
 
@@ -145,19 +168,30 @@ impl Agent {
     }
 
     /// Does the main job until `stop` is true. An enclave that is lost, or whose log the ledger refuses, is
-    /// booted again, with new evidence.
+    /// booted again, with new evidence; a verifier that cannot be reached is tried again. Once `stop` is true,
+    /// nothing is booted or tried again. Dropping the future ends the enclave and hands in no more proofs.
     ///
     /// # Errors
     /// If the job cannot be done: see [`AgentError`].
     pub async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Result<(), AgentError> {
-        self.register().await?;
+        let registered = until_stop(&mut stop, self.persist(async || self.register().await)).await;
+        if registered.transpose()?.is_none() {
+            return Ok(());
+        }
         let mut fruitless = 0;
         loop {
+            if until_stop(&mut stop, self.clock_has_caught_up()).await.is_none() {
+                return Ok(());
+            }
             let settled = self.totals.settled;
             let why = match self.boot(&mut stop).await? {
                 BootEnd::Stopped => return Ok(()),
                 BootEnd::Lost(why) => why,
             };
+            if *stop.borrow() {
+                self.warn(why);
+                return Ok(());
+            }
             fruitless = if self.totals.settled > settled {
                 0
             } else {
@@ -166,9 +200,45 @@ impl Agent {
             if fruitless == MAX_FRUITLESS_BOOTS {
                 return Err(AgentError::TooManyBoots { last: why });
             }
-            self.emit(What::Warning {
-                detail: format!("{why}: booting the enclave again"),
-            });
+            self.warn(format!("{why}: booting the enclave again"));
+        }
+    }
+
+    /// Waits until the machine's clock, if it was set back, is past what is settled: the ledger takes no time twice.
+    async fn clock_has_caught_up(&self) {
+        let behind = self.settled_until.since(NodeClock::wall());
+        if behind == 0 {
+            return;
+        }
+        self.warn(format!(
+            "the machine's clock is {} s behind what is settled: waiting until it has caught up",
+            behind.div_ceil(1000)
+        ));
+        // Looked at again and again: it may be set once more.
+        while self.settled_until > NodeClock::wall() {
+            sleep(CLOCK_POLL).await;
+        }
+    }
+
+    /// Tries until the verifier answers, with a warning each time that it does not.
+    async fn persist<T>(
+        &self,
+        mut attempt: impl AsyncFnMut() -> Result<T, AgentError>,
+    ) -> Result<T, AgentError> {
+        let mut backoff = Backoff::new();
+        loop {
+            match attempt().await {
+                Err(AgentError::Verifier(error)) if error.may_pass() || error.wants_new_challenge() => {
+                    let pause = backoff.pause();
+                    self.warn(format!(
+                        "{}: trying again in {} ms",
+                        told(&error),
+                        pause.as_millis()
+                    ));
+                    sleep(pause).await;
+                }
+                result => return result,
+            }
         }
     }
 
@@ -191,13 +261,16 @@ impl Agent {
 
     /// One life of the enclave.
     async fn boot(&mut self, stop: &mut watch::Receiver<bool>) -> Result<BootEnd, AgentError> {
-        let mut enclave = RunningEnclave::start(&self.settings, &self.events).await?;
+        let start = RunningEnclave::start(&self.settings, &self.events);
+        let Some(mut enclave) = until_stop(stop, start).await.transpose()? else {
+            return Ok(BootEnd::Stopped);
+        };
         let end = self.attested_life(&mut enclave, stop).await;
         enclave.stop(&self.events).await;
         match end {
             Err(AgentError::Enclave(
                 error @ (EnclaveError::Lost(_) | EnclaveError::Silent | EnclaveError::Frame(_)),
-            )) => Ok(BootEnd::Lost(error.to_string())),
+            )) => Ok(BootEnd::Lost(told(&error))),
             other => other,
         }
     }
@@ -207,8 +280,14 @@ impl Agent {
         enclave: &mut RunningEnclave,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<BootEnd, AgentError> {
-        enclave.initialize(self.identity.node(), &self.events).await?;
-        let expires_at = self.attest(enclave, Purpose::Boot).await?;
+        let attested = until_stop(stop, async {
+            enclave.initialize(self.identity.node(), &self.events).await?;
+            self.persist(async || self.attest(enclave, Purpose::Boot).await)
+                .await
+        });
+        let Some(expires_at) = attested.await.transpose()? else {
+            return Ok(BootEnd::Stopped);
+        };
         enclave.enter(EnclaveStatus::Attested, &self.events);
         let mut submitter = Submitter::start(self.verifier.clone(), Arc::clone(&self.events));
         let end = self
@@ -217,12 +296,50 @@ impl Agent {
         let submitted = submitter.finish().await;
         self.totals.settled += submitted.settled;
         self.totals.reward = self.totals.reward.saturating_add(submitted.reward);
+        self.settled_until = self.settled_until.max(submitted.until);
         end
     }
 
     /// Challenge, evidence, verdict. Gives until when the verdict holds.
     async fn attest(&self, enclave: &mut RunningEnclave, purpose: Purpose) -> Result<UnixMillis, AgentError> {
         let terms = self.verifier.challenge(self.identity.node(), purpose).await?;
+        self.answer(enclave, &terms).await
+    }
+
+    /// A new verdict while the old one lasts. None if the verifier cannot give one now, and nothing changed.
+    async fn renew(&self, enclave: &mut RunningEnclave) -> Result<Option<UnixMillis>, AgentError> {
+        let purpose = Purpose::Runtime;
+        let terms = match self.verifier.challenge(self.identity.node(), purpose).await {
+            Err(error) if error.may_pass() => {
+                self.warn(format!(
+                    "evidence was not renewed: {}: trying again with the next window",
+                    told(&error)
+                ));
+                return Ok(None);
+            }
+            terms => terms?,
+        };
+        // From here on the enclave's windows name the new evidence, so none can be settled before its verdict.
+        match self.answer(enclave, &terms).await {
+            Err(AgentError::Verifier(error)) if error.may_pass() || error.wants_new_challenge() => {
+                self.warn(format!(
+                    "evidence was not renewed: {}: trying again at once",
+                    told(&error)
+                ));
+                let again = self.persist(async || self.attest(enclave, purpose).await);
+                again.await.map(Some)
+            }
+            result => result.map(Some),
+        }
+    }
+
+    /// Has the enclave answer a challenge, and the verifier judge it.
+    async fn answer(
+        &self,
+        enclave: &mut RunningEnclave,
+        terms: &ChallengeTerms,
+    ) -> Result<UnixMillis, AgentError> {
+        let purpose = terms.purpose;
         let request = Request::Attest {
             purpose,
             challenge: terms.challenge(),
@@ -246,7 +363,7 @@ impl Agent {
             evidence: file,
         };
         let outcome = self.verifier.attest(&request).await?;
-        let path = self.keep_evidence(&request.evidence, outcome.evidence_id)?;
+        let path = self.keep_evidence(request.evidence, outcome.evidence_id).await?;
         self.emit(What::Boot(Box::new(BootFacts {
             node_id: self.identity.node(),
             wallet: self.identity.wallet(),
@@ -263,11 +380,19 @@ impl Agent {
     }
 
     /// Evidence is archived with its endorsements, so that an auditor can appraise it again.
-    fn keep_evidence(&self, file: &EvidenceFile, id: EvidenceId) -> Result<PathBuf, AgentError> {
+    async fn keep_evidence(&self, file: EvidenceFile, id: EvidenceId) -> Result<PathBuf, AgentError> {
         let directory = self.settings.directory.join("evidence");
-        crate::identity::create_private_directory(&directory)?;
         let path = directory.join(format!("{id}.json"));
-        write_private(&path, file.to_json().as_bytes())?;
+        let kept = path.clone();
+        spawn_blocking(move || {
+            private_file::create_directory(&directory)?;
+            private_file::write(&kept, file.to_json().as_bytes())
+        })
+        .await?
+        .map_err(|source| AgentError::KeepEvidence {
+            path: path.clone(),
+            source,
+        })?;
         Ok(path)
     }
 
@@ -283,14 +408,15 @@ impl Agent {
         let mut clock = NodeClock::start();
         let mut ticks = interval_at(clock.started() + self.settings.interval, self.settings.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut failed_readings = 0;
         let mut window = OpenWindow::starting(clock.at(clock.started() + self.settings.interval));
         loop {
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => {
+                () = asked(stop) => {
                     if !window.samples.is_empty() {
-                        let end = clock.now();
-                        self.close(enclave, submitter, window, end).await?;
+                        let end = window.end(clock.now());
+                        self.close(enclave, submitter, window, end, clock.latest(), stop).await?;
                     }
                     return Ok(BootEnd::Stopped);
                 }
@@ -298,15 +424,41 @@ impl Agent {
                     return Ok(BootEnd::Lost("the ledger does not go on with this boot's log".to_owned()));
                 }
                 due = ticks.tick() => {
+                    if let Some(behind) = clock.set_back() {
+                        let seconds = behind / 1000;
+                        let why = format!(
+                            "the machine's clock was set back by {seconds} s, so the open window is not proven"
+                        );
+                        return Ok(BootEnd::Lost(why));
+                    }
                     let due = clock.at(due);
                     if window.is_over(due, &self.settings) {
                         if expires_at.since(clock.now()) < RENEW_BEFORE_MILLIS && submitter.is_idle() {
-                            expires_at = self.attest(enclave, Purpose::Runtime).await?;
+                            let Some(renewed) = until_stop(stop, self.renew(enclave)).await else {
+                                self.warn("stopped while evidence was renewed: the last window is not proven".to_owned());
+                                return Ok(BootEnd::Stopped);
+                            };
+                            expires_at = renewed?.unwrap_or(expires_at);
                         }
-                        let next = OpenWindow::starting(clock.resync(due));
-                        self.close(enclave, submitter, std::mem::replace(&mut window, next), due).await?;
+                        let end = window.end(due);
+                        let next = OpenWindow::starting(clock.resync(end));
+                        let over = std::mem::replace(&mut window, next);
+                        self.close(enclave, submitter, over, end, clock.latest(), stop).await?;
                     }
-                    window.samples.push(self.sample(enclave, &mut collector, clock.now()).await?);
+                    match collector.collect() {
+                        Ok(metrics) => {
+                            failed_readings = 0;
+                            let at = window.next_sample(clock.now());
+                            window.samples.push(self.sample(enclave, metrics, at).await?);
+                        }
+                        Err(error) => {
+                            failed_readings += 1;
+                            if failed_readings == MAX_FAILED_READINGS {
+                                return Err(error.into());
+                            }
+                            self.warn(format!("there is no sample this time: {}", told(&error)));
+                        }
+                    }
                 }
             }
         }
@@ -315,10 +467,9 @@ impl Agent {
     async fn sample(
         &self,
         enclave: &mut RunningEnclave,
-        collector: &mut SystemCollector,
+        metrics: Metrics,
         at: UnixMillis,
     ) -> Result<SignedSample, AgentError> {
-        let metrics = collector.collect()?;
         let Reply::Sample(signed) = enclave.process.request(&Request::Sample { at, metrics }).await? else {
             return Err(EnclaveError::WrongReply.into());
         };
@@ -326,19 +477,21 @@ impl Agent {
         Ok(signed)
     }
 
-    /// Has a window proven and hands the proof on to be settled.
+    /// Has a window that ends at `end` proven at `now`, and hands the proof on to be settled.
     async fn close(
         &self,
         enclave: &mut RunningEnclave,
         submitter: &mut Submitter,
         window: OpenWindow,
         end: UnixMillis,
+        now: UnixMillis,
+        stop: &mut watch::Receiver<bool>,
     ) -> Result<(), AgentError> {
         let request = Request::CloseWindow {
             start: window.start,
             end,
             interval_millis: u64::try_from(self.settings.interval.as_millis()).unwrap_or(u64::MAX),
-            now: NodeClock::wall(),
+            now,
             validity_millis: MAX_VALIDITY_MILLIS,
         };
         let Reply::Window(signed) = enclave.process.request(&request).await? else {
@@ -359,7 +512,13 @@ impl Agent {
             seal_signature,
             window.samples,
         );
-        proof.verify(NodeClock::wall())?;
+        // Thousands of signatures would hold up everything else on this thread.
+        let (proof, verified) = spawn_blocking(move || {
+            let verified = proof.verify(now);
+            (proof, verified)
+        })
+        .await?;
+        verified?;
         let checks = CHECKS
             .map(|check| Check {
                 check: check.to_owned(),
@@ -370,8 +529,12 @@ impl Agent {
             proof: Box::new(proof.clone()),
             checks,
         });
-        submitter.submit(proof).await;
+        submitter.submit(proof, stop).await;
         Ok(())
+    }
+
+    fn warn(&self, detail: String) {
+        self.emit(What::Warning { detail });
     }
 
     fn emit(&self, what: What) {
@@ -396,92 +559,40 @@ impl OpenWindow {
         }
     }
 
+    /// Whether it is to be closed; one without a sample has nothing to prove and goes on.
     fn is_over(&self, now: UnixMillis, settings: &Settings) -> bool {
         let full = self.samples.len() >= settings.batch as usize;
-        full || Duration::from_millis(now.since(self.start)) >= settings.window
+        let long = Duration::from_millis(now.since(self.start)) >= settings.window;
+        !self.samples.is_empty() && (full || long)
+    }
+
+    /// Where it ends if it is closed at `at`: after its last sample in any case.
+    fn end(&self, at: UnixMillis) -> UnixMillis {
+        self.after_last_sample().map_or(at, |after| at.max(after))
+    }
+
+    /// The time of a sample that is taken at `now`: in this window, and after the one before.
+    fn next_sample(&self, now: UnixMillis) -> UnixMillis {
+        now.max(self.after_last_sample().unwrap_or(self.start))
+    }
+
+    fn after_last_sample(&self) -> Option<UnixMillis> {
+        self.samples.last().map(|signed| signed.sample.at.plus(1))
     }
 }
 
-/// An enclave and its state, which is told with every change.
-struct RunningEnclave {
-    process: EnclaveProcess,
-    facts: EnclaveFacts,
-    identity: Option<Identity>,
+/// What `work` gives, or nothing once `stop` was asked for.
+async fn until_stop<T>(stop: &mut watch::Receiver<bool>, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = asked(stop) => None,
+        done = work => Some(done),
+    }
 }
 
-impl RunningEnclave {
-    async fn start(settings: &Settings, events: &EventSink) -> Result<Self, AgentError> {
-        let image_hash = image_hash(&settings.enclave_image)?;
-        let run_directory = settings.directory.join("run");
-        let process =
-            EnclaveProcess::start(&settings.enclave_image, &run_directory, &settings.simulated).await?;
-        let facts = EnclaveFacts {
-            name: ENCLAVE_NAME.to_owned(),
-            tee_type: TeeKind::Simulated,
-            status: EnclaveStatus::Created,
-            pid: process.pid(),
-            image: settings.enclave_image.display().to_string(),
-            image_hash,
-            boot_id: None,
-            tee_key: None,
-        };
-        let mut enclave = Self {
-            process,
-            facts,
-            identity: None,
-        };
-        enclave.enter(EnclaveStatus::Created, events);
-        Ok(enclave)
-    }
-
-    async fn initialize(&mut self, node: NodeId, events: &EventSink) -> Result<(), AgentError> {
-        let Reply::Identity(identity) = self.process.request(&Request::Initialize { node }).await? else {
-            return Err(EnclaveError::WrongReply.into());
-        };
-        self.identity = Some(identity);
-        self.facts.tee_type = identity.tee;
-        self.facts.boot_id = Some(identity.boot);
-        self.facts.tee_key = Some(identity.tee_key);
-        self.enter(EnclaveStatus::Initialized, events);
-        Ok(())
-    }
-
-    fn identity(&self) -> Result<Identity, AgentError> {
-        self.identity.ok_or_else(|| EnclaveError::WrongReply.into())
-    }
-
-    fn tee(&self) -> Result<TeeKind, AgentError> {
-        self.identity().map(|identity| identity.tee)
-    }
-
-    /// What the evidence binds, if it is what this enclave should bind: the wallet signs nothing else.
-    fn bound_user_data(
-        &self,
-        bytes: &[u8],
-        node: NodeId,
-        purpose: Purpose,
-    ) -> Result<BoundUserData, AgentError> {
-        let identity = self.identity()?;
-        BoundUserData::from_canonical(bytes)
-            .filter(|bound| (bound.node, bound.purpose) == (node, purpose))
-            .filter(|bound| {
-                (bound.tee, bound.boot, bound.tee_key) == (identity.tee, identity.boot, identity.tee_key)
-            })
-            .ok_or_else(|| EnclaveError::WrongReply.into())
-    }
-
-    fn enter(&mut self, status: EnclaveStatus, events: &EventSink) {
-        self.facts.status = status;
-        events(Event {
-            at: NodeClock::wall(),
-            what: What::Enclave(self.facts.clone()),
-        });
-    }
-
-    async fn stop(mut self, events: &EventSink) {
-        self.enter(EnclaveStatus::Terminated, events);
-        self.process.stop().await;
-    }
+/// Waits until `stop` is asked for; that nobody is left to ask is the same.
+async fn asked(stop: &mut watch::Receiver<bool>) {
+    let _asked = stop.wait_for(|stop| *stop).await;
 }
 
 /// The endorsements that the simulated vendor publishes beside its platform.
@@ -514,3 +625,6 @@ fn rejected(appraisal: &serde_json::Value) -> AgentError {
         findings: findings.join("; "),
     }
 }
+
+#[cfg(test)]
+mod tests;

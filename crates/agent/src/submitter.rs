@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use nautilus_core::UnixMillis;
 use nautilus_proof::PerformanceProof;
 use nautilus_verifier::api::Settlement;
+use nautilus_verifier::told;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use crate::backoff::Backoff;
 use crate::clock::NodeClock;
 use crate::event::{Event, EventSink, What};
 use crate::verifier_client::{VerifierClient, VerifierError};
@@ -15,21 +18,30 @@ use crate::verifier_client::{VerifierClient, VerifierError};
 /// Proofs that wait at most. A window that comes on top waits for room, and sampling with it.
 const MAX_WAITING: usize = 64;
 /// At stop, waiting proofs have this long to be settled.
-const FINISH_DEADLINE: Duration = Duration::from_millis(1200);
-const FIRST_RETRY: Duration = Duration::from_millis(250);
+const FINISH_DEADLINE: Duration = Duration::from_secs(1);
 /// The ledger's name for a window that it has.
 const ALREADY_SETTLED: &str = "already_settled";
-const LAST_RETRY: Duration = Duration::from_secs(30);
 
 /// What came of the proofs.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Submitted {
     /// How many were settled.
     pub(crate) settled: u64,
     /// What they earned, in the smallest unit.
     pub(crate) reward: u64,
+    /// End of the last window that was settled.
+    pub(crate) until: UnixMillis,
     /// How many were dealt with, whatever came of them.
     handled: u64,
+}
+
+impl Submitted {
+    const NONE: Self = Self {
+        settled: 0,
+        reward: 0,
+        until: UnixMillis(0),
+        handled: 0,
+    };
 }
 
 /// A queue of proofs on their way to the ledger.
@@ -37,8 +49,18 @@ pub(crate) struct Submitter {
     queue: mpsc::Sender<PerformanceProof>,
     refused: watch::Receiver<bool>,
     totals: watch::Receiver<Submitted>,
-    task: JoinHandle<()>,
+    events: EventSink,
+    task: AbortOnDrop,
     queued: u64,
+}
+
+/// A task that ends with its handle: whoever drops the agent's future wants no proof handed in any more.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Submitter {
@@ -46,27 +68,33 @@ impl Submitter {
     pub(crate) fn start(verifier: VerifierClient, events: EventSink) -> Self {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
         let (refused_sender, refused) = watch::channel(false);
-        let (totals_sender, totals) = watch::channel(Submitted::default());
+        let (totals_sender, totals) = watch::channel(Submitted::NONE);
         let worker = Worker {
             verifier,
-            events,
+            events: std::sync::Arc::clone(&events),
             refused: refused_sender,
             totals: totals_sender,
         };
-        let task = tokio::spawn(worker.run(waiting));
+        let task = AbortOnDrop(tokio::spawn(worker.run(waiting)));
         Self {
             queue,
             refused,
             totals,
+            events,
             task,
             queued: 0,
         }
     }
 
-    /// Queues a proof. If the queue ended, a proof was refused, and this one would be too.
-    pub(crate) async fn submit(&mut self, proof: PerformanceProof) {
+    /// Queues a proof. If the queue ended, a proof was refused, and this one would be too. If it is full, waits
+    /// for room, but not after `stop` was asked for: [`Self::finish`] tells of it.
+    pub(crate) async fn submit(&mut self, proof: PerformanceProof, stop: &mut watch::Receiver<bool>) {
         self.queued += 1;
-        let _ended = self.queue.send(proof).await;
+        tokio::select! {
+            biased;
+            _ended = self.queue.send(proof) => {}
+            _stop = stop.wait_for(|stop| *stop) => {}
+        }
     }
 
     /// Whether no proof is on its way. Only then may new evidence take the place of that which proofs name.
@@ -81,14 +109,23 @@ impl Submitter {
         }
     }
 
-    /// Settles what waits, within a deadline.
+    /// Settles what waits, within a deadline, and warns of what is left.
     pub(crate) async fn finish(self) -> Submitted {
         drop(self.queue);
         let mut task = self.task;
-        if timeout(FINISH_DEADLINE, &mut task).await.is_err() {
-            task.abort();
+        let _in_time = timeout(FINISH_DEADLINE, &mut task.0).await;
+        let submitted = *self.totals.borrow();
+        let left = self.queued - submitted.handled;
+        if left > 0 {
+            let detail = format!(
+                "proofs that still waited to be settled and were given up: {left}; `nautilus ledger proofs` shows what is settled"
+            );
+            (self.events)(Event {
+                at: NodeClock::wall(),
+                what: What::Warning { detail },
+            });
         }
-        *self.totals.borrow()
+        submitted
     }
 }
 
@@ -113,26 +150,34 @@ impl Worker {
                     self.emit(What::Warning { detail });
                 }
                 Err(error) => {
-                    let detail = format!("proof of window {} was not settled: {error}", proof.sequence);
+                    let detail = format!(
+                        "proof of window {} was not settled: {}",
+                        proof.sequence,
+                        told(&error)
+                    );
                     self.emit(What::Warning { detail });
+                    self.totals.send_modify(|totals| totals.handled += 1);
                     self.refused.send_replace(true);
                     return;
                 }
             }
-            self.totals.send_modify(|totals| totals.handled += 1);
+            self.totals.send_modify(|totals| {
+                totals.until = proof.time_range.end;
+                totals.handled += 1;
+            });
         }
     }
 
     /// Tries until the verifier answers or the proof expires.
     async fn settle(&self, proof: &PerformanceProof) -> Result<Settlement, VerifierError> {
-        let mut pause = FIRST_RETRY;
+        let mut backoff = Backoff::new();
         loop {
             match self.verifier.settle(proof).await {
-                Err(error @ VerifierError::Unreachable { .. }) if NodeClock::wall() < proof.expires_at => {
-                    let detail = format!("{error}: trying again in {} ms", pause.as_millis());
+                Err(error) if error.may_pass() && NodeClock::wall() < proof.expires_at => {
+                    let pause = backoff.pause();
+                    let detail = format!("{}: trying again in {} ms", told(&error), pause.as_millis());
                     self.emit(What::Warning { detail });
                     sleep(pause).await;
-                    pause = pause.saturating_mul(2).min(LAST_RETRY);
                 }
                 result => return result,
             }
@@ -174,5 +219,95 @@ impl Worker {
             at: NodeClock::wall(),
             what,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::routing::post;
+    use nautilus_core::{BootId, Digest32, EvidenceId, PublicKey, Signature, TeeKind};
+    use nautilus_proof::{ProofStatement, SampleChain, Window};
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::fake_verifier::serve;
+    use crate::identity::NodeIdentity;
+
+    /// A proof that nobody will get to verify.
+    fn proof() -> PerformanceProof {
+        let directory = tempfile::tempdir().unwrap();
+        let identity = NodeIdentity::open_or_create(directory.path()).unwrap();
+        let chain = SampleChain::of_boot(identity.node(), BootId([2; 16]));
+        let now = NodeClock::wall();
+        let statement = ProofStatement {
+            window: Window {
+                node: identity.node(),
+                tee: TeeKind::Simulated,
+                assurance: TeeKind::Simulated.assurance(),
+                boot: BootId([2; 16]),
+                sequence: 0,
+                start: now,
+                end: now.plus(1000),
+                interval_millis: 1000,
+                slots: 1,
+                covered: 0,
+                samples: 0,
+                metrics_hash: chain.metrics_hash(),
+                attestation_hash: EvidenceId([3; 32]),
+                summary: chain.summary(),
+            },
+            merkle_root: Digest32([4; 32]),
+            issued_at: now,
+            expires_at: now.plus(60_000),
+        };
+        let seal_signature = identity.sign(&statement);
+        let (key, signature) = (PublicKey([5; 32]), Signature([6; 64]));
+        PerformanceProof::assemble(statement, Vec::new(), key, signature, seal_signature, Vec::new())
+    }
+
+    #[tokio::test]
+    async fn a_submitter_that_is_dropped_tries_no_more() {
+        let events: EventSink = Arc::new(|_| ());
+        let verifier = VerifierClient::new("http://127.0.0.1:1");
+        let mut submitter = Submitter::start(verifier, Arc::clone(&events));
+        let (_stop, mut stopped) = watch::channel(false);
+        submitter.submit(proof(), &mut stopped).await;
+        drop(submitter);
+        // Its task would try for a minute, and holds the sink as long as it lives.
+        while Arc::strong_count(&events) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn proofs_that_are_left_at_the_deadline_are_told() {
+        let asked = Arc::new(Notify::new());
+        let reached = Arc::clone(&asked);
+        let silent = post(async move || {
+            asked.notify_one();
+            std::future::pending::<()>().await;
+        });
+        let url = serve(axum::Router::new().route("/v1/proofs", silent)).await;
+        let details = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&details);
+        let events: EventSink = Arc::new(move |event: Event| {
+            if let What::Warning { detail } = event.what {
+                sink.lock().unwrap().push(detail);
+            }
+        });
+        let mut submitter = Submitter::start(VerifierClient::new(&url), events);
+        let (_stop, mut stopped) = watch::channel(true);
+        for _ in 0..3 {
+            submitter.submit(proof(), &mut stopped).await;
+        }
+        reached.notified().await;
+        assert!(!submitter.is_idle());
+        let submitted = submitter.finish().await;
+        assert_eq!((submitted.settled, submitted.handled), (0, 0));
+        let details = details.lock().unwrap();
+        assert_eq!(details.len(), 1, "{details:?}");
+        assert!(details[0].contains("given up: 3"), "{details:?}");
     }
 }

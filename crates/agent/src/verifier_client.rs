@@ -15,6 +15,8 @@ use serde::de::DeserializeOwned;
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Largest answer that is read: an appraisal with all its findings and claims is below 64 KiB.
 const MAX_ANSWER: u64 = 1024 * 1024;
+/// The verifier's name for a challenge that is used up, or that it forgot when it was started again.
+const CHALLENGE_UNKNOWN: &str = "challenge_unknown";
 
 /// Why the verifier gave no success.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,9 @@ pub enum VerifierError {
         /// Why not.
         why: String,
     },
+    /// It answered that it cannot at the moment; trying again may help.
+    #[error("verifier cannot do it at the moment ({}): {}", .0.kind, .0.detail)]
+    Failed(ApiError),
     /// It refused, and would again.
     #[error("verifier refused ({}): {}", .0.kind, .0.detail)]
     Refused(ApiError),
@@ -41,6 +46,18 @@ pub enum VerifierError {
     },
 }
 
+impl VerifierError {
+    /// Whether the same request may have success later.
+    pub(crate) const fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Failed(_))
+    }
+
+    /// Whether the challenge that was answered is used up, so that another may have success.
+    pub(crate) fn wants_new_challenge(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.kind == CHALLENGE_UNKNOWN)
+    }
+}
+
 /// A verifier at some URL. Cloning is cheap.
 #[derive(Clone)]
 pub struct VerifierClient {
@@ -49,11 +66,14 @@ pub struct VerifierClient {
 }
 
 impl VerifierClient {
-    /// The verifier at `base`, such as `http://127.0.0.1:8471`.
+    /// The verifier at `base`, such as `http://127.0.0.1:8471`: nowhere else, whatever the environment says of
+    /// proxies and the answer of other places.
     pub fn new(base: &str) -> Self {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(DEADLINE))
             .http_status_as_error(false)
+            .proxy(None)
+            .max_redirects(0)
             .build();
         Self {
             base: base.trim_end_matches('/').to_owned(),
@@ -154,11 +174,13 @@ impl VerifierClient {
         }
         match serde_json::from_slice::<ApiError>(&text) {
             Ok(error) if status.is_client_error() => Err(VerifierError::Refused(error)),
-            Ok(error) => Err(VerifierError::Unreachable {
-                url,
-                why: format!("{}: {}", error.kind, error.detail),
-            }),
-            Err(_) => Err(VerifierError::NotUnderstood {
+            Ok(error) if status.is_server_error() => Err(VerifierError::Failed(error)),
+            // Something between us and the verifier, such as a gateway, answered in its place.
+            Err(_) if status.is_server_error() => Err(VerifierError::Failed(ApiError {
+                kind: format!("status {status}"),
+                detail: "it did not say why".to_owned(),
+            })),
+            _ => Err(VerifierError::NotUnderstood {
                 url,
                 what: format!("status {status}"),
             }),
@@ -170,5 +192,74 @@ impl VerifierClient {
             url: self.base.clone(),
             what: error.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Json;
+    use axum::http::StatusCode;
+    use axum::response::Redirect;
+    use axum::routing::get;
+
+    use super::*;
+    use crate::fake_verifier::serve;
+
+    async fn facts(answer: axum::routing::MethodRouter) -> Result<VerifierFacts, VerifierError> {
+        let url = serve(axum::Router::new().route("/v1/verifier", answer)).await;
+        VerifierClient::new(&url).facts().await
+    }
+
+    fn failing(status: StatusCode, kind: &str) -> axum::routing::MethodRouter {
+        let error = ApiError {
+            kind: kind.to_owned(),
+            detail: "because".to_owned(),
+        };
+        get(async move || (status, Json(error)))
+    }
+
+    #[tokio::test]
+    async fn an_error_that_was_answered_is_not_one_of_the_network() {
+        let busy = facts(failing(StatusCode::SERVICE_UNAVAILABLE, "busy"))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&busy, VerifierError::Failed(error) if error.kind == "busy"),
+            "{busy}"
+        );
+        assert!(busy.may_pass());
+        let gateway = facts(get(async || (StatusCode::BAD_GATEWAY, "<html>")))
+            .await
+            .unwrap_err();
+        assert!(matches!(&gateway, VerifierError::Failed(_)), "{gateway}");
+        let ledger = facts(failing(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable"))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            ledger.to_string(),
+            "verifier cannot do it at the moment (ledger_unavailable): because"
+        );
+        let refused = facts(failing(StatusCode::CONFLICT, "challenge_unknown"))
+            .await
+            .unwrap_err();
+        assert!(refused.wants_new_challenge() && !refused.may_pass(), "{refused}");
+        let gone = VerifierClient::new("http://127.0.0.1:1")
+            .facts()
+            .await
+            .unwrap_err();
+        assert!(matches!(&gone, VerifierError::Unreachable { .. }), "{gone}");
+    }
+
+    #[tokio::test]
+    async fn nobody_is_followed_elsewhere() {
+        let elsewhere =
+            serve(axum::Router::new().route("/v1/verifier", failing(StatusCode::CONFLICT, "elsewhere")))
+                .await;
+        let answer = get(async move || Redirect::temporary(&format!("{elsewhere}/v1/verifier")));
+        let error = facts(answer).await.unwrap_err();
+        assert!(
+            matches!(&error, VerifierError::NotUnderstood { what, .. } if what.contains("307")),
+            "{error}"
+        );
     }
 }

@@ -10,10 +10,43 @@ use crate::{Claims, PolicyId, UnixMillis, Verified};
 pub struct Finding {
     /// The rule, as the policy names it.
     pub rule: String,
-    /// Whether it holds.
+    /// Whether it holds. A rule that was left unchecked on purpose passes.
     pub passed: bool,
+    /// Whether it was checked at all.
+    pub checked: bool,
     /// What was wanted and what was found, or why it was not checked.
     pub detail: String,
+}
+
+impl Finding {
+    /// A rule that was checked.
+    pub fn new(rule: impl Into<String>, passed: bool, detail: impl Into<String>) -> Self {
+        Self {
+            rule: rule.into(),
+            passed,
+            checked: true,
+            detail: detail.into(),
+        }
+    }
+
+    /// A rule that was left unchecked, and why.
+    pub fn unchecked(rule: impl Into<String>, because: impl Into<String>) -> Self {
+        Self {
+            rule: rule.into(),
+            passed: true,
+            checked: false,
+            detail: because.into(),
+        }
+    }
+
+    /// A mark for people: `ok`, `FAIL`, or `--` where nothing was checked.
+    pub const fn mark(&self) -> &'static str {
+        match (self.checked, self.passed) {
+            (false, true) => "--  ",
+            (true, true) => "ok  ",
+            (_, false) => "FAIL",
+        }
+    }
 }
 
 /// Whether a policy wants what verification found.
@@ -28,7 +61,7 @@ pub enum AppraisalVerdict {
 
 /// A policy's judgement of verified claims. The only constructor is [`Policy::appraise`].
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// let read: nautilus_core::Appraisal = serde_json::from_str("{}").unwrap();
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]

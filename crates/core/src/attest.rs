@@ -1,8 +1,5 @@
 //! Getting evidence from a TEE: what an attester of each kind offers to the enclave.
 
-use std::io;
-use std::path::PathBuf;
-
 use crate::{Descriptor, ReportData};
 
 /// Makes the evidence of one TEE, from inside it.
@@ -21,24 +18,6 @@ pub trait Attester: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttestError {
-    /// The device that talks to the TEE.
-    #[error("attestation device `{}` failed", path.display())]
-    Device {
-        /// The device, or its file below `/sys`.
-        path: PathBuf,
-        /// What the kernel says.
-        #[source]
-        source: io::Error,
-    },
-    /// A file that the attester keeps.
-    #[error("cannot use `{}`", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the kernel says.
-        #[source]
-        source: io::Error,
-    },
     /// The vendor's part of the TEE: its quoting enclave, firmware or service.
     #[error("the TEE's vendor component made no evidence: {what}")]
     Vendor {

@@ -95,7 +95,7 @@ impl Challenge {
 
 /// 64 bytes that a TEE signs for its caller. Made only by [`Challenge::bind`].
 ///
-/// ```compile_fail
+/// ```compile_fail,E0423
 /// let forged = nautilus_core::ReportData([0; 64]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

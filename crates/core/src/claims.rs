@@ -9,12 +9,12 @@ use crate::{BoundUserData, EvidenceId, TeeKind, UnixMillis};
 
 /// A value that passed verification. The only constructor is [`crate::VerifierSet::verify`].
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// fn forge(claims: nautilus_core::Claims) -> nautilus_core::Verified<nautilus_core::Claims> {
 ///     nautilus_core::Verified { inner: claims }
 /// }
 /// ```
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// let read: nautilus_core::Verified<nautilus_core::Claims> = serde_json::from_str("{}").unwrap();
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -208,4 +208,11 @@ pub struct Claims {
     pub unsigned: Vec<UnsignedFact>,
     /// When the endorsements used here stop being current.
     pub endorsed_until: Option<UnixMillis>,
+}
+
+impl Claims {
+    /// Why the report data was held against nothing of the caller's, if it was not.
+    pub fn unchecked_binding(&self) -> Option<&str> {
+        self.binding.strip_prefix(crate::verify::UNCHECKED)
+    }
 }

@@ -7,14 +7,12 @@ use nautilus_core::{
 };
 use nautilus_proof::merkle::{Frontier, leaf_hash};
 use nautilus_proof::{
-    MAX_VALIDITY_MILLIS, Metrics, ProofStatement, SampleChain, SignedSample, Window, covered_slots, slots,
+    MAX_SAMPLES, MAX_VALIDITY_MILLIS, Metrics, ProofStatement, SampleChain, SignedSample, Window,
+    covered_slots, slots,
 };
 use zeroize::Zeroize;
 
 use crate::protocol::{EnclaveFault, Identity, Reply, Request, SignedWindow};
-
-/// Most samples in one window: the bound of `proof_batch_size`.
-const MAX_WINDOW_SAMPLES: u32 = 10_000;
 
 /// One run of the trusted core.
 pub struct Enclave {
@@ -114,8 +112,8 @@ impl Enclave {
 
     fn sample(&mut self, at: UnixMillis, metrics: Metrics) -> Result<Reply, EnclaveFault> {
         let node = self.node.as_mut().ok_or(EnclaveFault::NotInitialized)?;
-        if node.chain.times().len() >= MAX_WINDOW_SAMPLES as usize {
-            return Err(EnclaveFault::WindowFull(MAX_WINDOW_SAMPLES));
+        if node.chain.times().len() >= MAX_SAMPLES as usize {
+            return Err(EnclaveFault::WindowFull(MAX_SAMPLES));
         }
         if at < node.last_end {
             return Err(EnclaveFault::Sample(
@@ -154,7 +152,7 @@ impl Enclave {
         let times = node.chain.times();
         let covered = covered_slots(start, end, interval_millis, times)
             .ok_or_else(|| refused("a sample lies outside of it"))?;
-        let samples = u32::try_from(times.len()).map_err(|_| EnclaveFault::WindowFull(MAX_WINDOW_SAMPLES))?;
+        let samples = u32::try_from(times.len()).map_err(|_| EnclaveFault::WindowFull(MAX_SAMPLES))?;
         let window = Window {
             node: node.id,
             tee: self.identity.tee,

@@ -4,6 +4,15 @@
 //! start, lives in memory, and is never written: a restart is a new boot with a new key and new evidence.
 //! Everything that arrives is the host's and hostile.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation
+    )
+)]
+
 mod core;
 mod protocol;
 mod serve;

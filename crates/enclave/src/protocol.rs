@@ -145,8 +145,7 @@ pub fn encode_frame<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
         .ok()
         .filter(|length| *length <= MAX_FRAME)
         .ok_or_else(too_long)?;
-    let mut frame = Vec::with_capacity(body.len() + 4);
-    frame.extend_from_slice(&length.to_le_bytes());
+    let mut frame = length.to_le_bytes().to_vec();
     frame.extend_from_slice(&body);
     Ok(frame)
 }

@@ -64,10 +64,11 @@ fn check_peer(stream: &UnixStream) -> Result<(), ServeError> {
 /// The next request; none at the end of the connection between two frames.
 fn read_request(stream: &mut UnixStream) -> Result<Option<Request>, ServeError> {
     let mut length = [0; 4];
-    match stream.read(&mut length)? {
-        0 => return Ok(None),
-        read => stream.read_exact(&mut length[read..])?,
+    let read = stream.read(&mut length)?;
+    if read == 0 {
+        return Ok(None);
     }
+    stream.read_exact(length.get_mut(read..).unwrap_or_default())?;
     let length = u32::from_le_bytes(length);
     if length > MAX_FRAME {
         return Err(FrameError::TooLong {

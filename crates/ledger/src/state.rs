@@ -224,6 +224,11 @@ impl State {
         self.at
     }
 
+    /// The nonce that a wallet's next claim may carry.
+    pub fn next_nonce(&self, wallet: SuiAddress) -> u64 {
+        self.nonces.get(&wallet).map_or(0, |last| last.saturating_add(1))
+    }
+
     /// What is known of a node.
     pub fn node(&self, node: NodeId) -> Option<&Node> {
         self.nodes.get(&node)

@@ -52,7 +52,7 @@ enum Command {
     /// Show or verify performance proofs
     #[command(subcommand)]
     Proof(command::proof::Proof),
-    /// Read the embedded ledger
+    /// Read the embedded ledger, and claim its rewards
     #[command(subcommand)]
     Ledger(command::ledger::Ledger),
     /// Show the configuration

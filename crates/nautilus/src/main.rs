@@ -4,27 +4,15 @@ mod cli;
 mod command;
 mod failure;
 mod input;
+mod output;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
-    end_quietly_when_nobody_reads();
     match cli::Cli::parse().run() {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
-}
-
-/// `nautilus … | head` must end quietly: Rust ignores SIGPIPE, and then printing panics.
-fn end_quietly_when_nobody_reads() {
-    let default = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        let message = info.payload_as_str().unwrap_or_default();
-        if message.starts_with("failed printing to stdout") {
-            std::process::exit(0);
-        }
-        default(info);
-    }));
 }

@@ -13,5 +13,8 @@ mod node;
 #[path = "support/program.rs"]
 mod program;
 #[cfg(test)]
+#[path = "up/stop.rs"]
+mod stop;
+#[cfg(test)]
 #[path = "up/story.rs"]
 mod story;

@@ -21,7 +21,7 @@ pub mod wallet;
 
 pub use message::{Metrics, ProofStatement, Registration, Sample, SignedSample, Summary, Window};
 pub use performance::{
-    CHECKS, MAX_PROOF, MAX_VALIDITY_MILLIS, PerformanceProof, ProofError, ProofSubmission, TimeRange,
-    VerifiedProof,
+    CHECKS, MAX_PROOF, MAX_SAMPLES, MAX_VALIDITY_MILLIS, PerformanceProof, ProofError, ProofSubmission,
+    TimeRange, VerifiedProof,
 };
 pub use sample_chain::{SampleChain, SampleError, covered_slots, slots};

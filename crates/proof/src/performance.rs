@@ -13,8 +13,8 @@ use crate::wallet::WalletSignature;
 
 /// Largest proof that is read, in bytes of JSON: 10,000 samples of below 1 KiB each.
 pub const MAX_PROOF: usize = 12 * 1024 * 1024;
-/// Most samples in one proof: the bound of `proof_batch_size`.
-const MAX_SAMPLES: usize = 10_000;
+/// Most samples in one window, and so in one proof: the bound of `proof_batch_size`.
+pub const MAX_SAMPLES: u32 = 10_000;
 /// Longest time from a proof's issue to its expiry: the specification's 24 hours.
 pub const MAX_VALIDITY_MILLIS: u64 = 24 * 60 * 60 * 1000;
 /// How far ahead of ours the clock of a proof's maker may be, in milliseconds.
@@ -200,6 +200,18 @@ pub struct ProofSubmission {
 
 /// A proof that is consistent in itself and signed by the keys it names. Whether those keys are a genuine
 /// node's is the ledger's to know. The only constructor is [`PerformanceProof::verify`].
+///
+/// ```compile_fail,E0451
+/// fn forge(
+///     submission: nautilus_proof::ProofSubmission,
+///     verification_key: nautilus_core::PublicKey,
+/// ) -> nautilus_proof::VerifiedProof {
+///     nautilus_proof::VerifiedProof { submission, verification_key }
+/// }
+/// ```
+/// ```compile_fail,E0277
+/// let read: nautilus_proof::VerifiedProof = serde_json::from_str("{}").unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct VerifiedProof {
     submission: ProofSubmission,
@@ -279,7 +291,7 @@ impl PerformanceProof {
         let count = self.samples.len();
         let samples = u32::try_from(count)
             .ok()
-            .filter(|_| count <= MAX_SAMPLES)
+            .filter(|samples| *samples <= MAX_SAMPLES)
             .ok_or(ProofError::TooManySamples { count })?;
         Ok(ProofStatement {
             window: Window {

@@ -1,13 +1,14 @@
 //! The key with which a verifier signs its records.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{Signer, SigningKey};
 use nautilus_core::{PublicKey, Signature, SignedMessage};
 use zeroize::Zeroizing;
+
+use crate::private_file;
 
 /// A verifier's signing key, kept in its data directory.
 pub struct VerifierKey(SigningKey);
@@ -57,7 +58,7 @@ impl VerifierKey {
         if !path.try_exists().map_err(io_error)? {
             return Self::create(path);
         }
-        if fs::metadata(path).map_err(io_error)?.mode() & 0o077 != 0 {
+        if private_file::is_exposed(path).map_err(io_error)? {
             return Err(KeyError::Exposed {
                 path: path.to_owned(),
             });
@@ -72,23 +73,11 @@ impl VerifierKey {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut()).map_err(KeyError::Random)?;
         let text = Zeroizing::new(hex::encode(seed.as_ref()));
-        let temporary = path.with_extension("new");
         let write = || {
             if let Some(directory) = path.parent() {
-                fs::DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o700)
-                    .create(directory)?;
+                private_file::create_directory(directory)?;
             }
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&temporary)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&temporary, path)
+            private_file::write(path, text.as_bytes())
         };
         write().map_err(|source| KeyError::Io {
             path: path.to_owned(),

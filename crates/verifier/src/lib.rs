@@ -8,8 +8,11 @@ pub mod api;
 mod challenges;
 mod http;
 mod key;
+pub mod private_file;
 mod service;
+mod told;
 
 pub use http::router;
 pub use key::{KeyError, VerifierKey};
 pub use service::{Refusal, Verifier};
+pub use told::told;

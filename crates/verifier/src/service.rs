@@ -15,6 +15,7 @@ use crate::api::{
 };
 use crate::challenges::Challenges;
 use crate::key::VerifierKey;
+use crate::told::told;
 
 /// A verifier: whose evidence counts, what is wanted of it, and the ledger that it settles on.
 pub struct Verifier {
@@ -51,7 +52,7 @@ pub enum Refusal {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The ledger cannot be used at the moment.
-    #[error("ledger cannot be used: {0}")]
+    #[error("ledger cannot be used: {}", told(.0.as_ref()))]
     LedgerUnavailable(Box<dyn std::error::Error + Send + Sync>),
     /// Something of ours failed.
     #[error("verifier failed: {0}")]

@@ -52,10 +52,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "nautilus-agent",
         ],
     ),
-    (
-        "nautilus-testkit",
-        &["nautilus-core", "nautilus-tee", "nautilus-proof"],
-    ),
+    ("nautilus-testkit", &["nautilus-core"]),
     ("xtask", &[]),
 ];
 

@@ -20,7 +20,7 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3_600);
 const DEFAULT_BATCH: u32 = 100;
-const LARGEST_BATCH: u32 = 10_000;
+const LARGEST_BATCH: u32 = nautilus_proof::MAX_SAMPLES;
 /// PATH_MAX of Linux, less its final zero.
 const LONGEST_PATH: usize = 4_095;
 /// What RFC 9110 §4.1 asks every recipient to support.

@@ -125,16 +125,127 @@ fn each_rule_rejects_alone() {
 }
 
 #[test]
-fn a_policy_that_pins_no_code_accepts_nothing() {
-    let open = POLICY.replace("{ one_of: [\"aa\", \"bb\"] }", "{ ignore: { because: lazy } }");
-    let appraisal = appraise(&open, claims());
-    assert_eq!(appraisal.verdict(), AppraisalVerdict::Rejected);
-    assert!(
-        appraisal
-            .findings()
-            .iter()
-            .any(|finding| finding.rule == "code" && !finding.passed)
+fn what_is_left_unchecked_says_so_and_why() {
+    let appraisal = appraise(POLICY, claims());
+    let unchecked: Vec<_> = appraisal
+        .findings()
+        .iter()
+        .filter(|finding| !finding.checked)
+        .collect();
+    let expected = Finding::unchecked("measurements.mrsigner", "mrenclave is pinned");
+    assert_eq!(unchecked, [&expected]);
+}
+
+/// What a policy with these measurements and other rules finds of the code, and its verdict on evidence that
+/// satisfies each of its rules.
+fn code(measurements: &str, more: &str) -> (AppraisalVerdict, String) {
+    let policy = POLICY
+        .replace("  mrenclave: { one_of: [\"aa\", \"bb\"] }\n", measurements)
+        .replace(
+            "  mrsigner: { ignore: { because: \"mrenclave is pinned\" } }\n",
+            "",
+        );
+    let policy = policy.replace(
+        "measurements:\n",
+        "measurements:\n  other: { ignore: { because: a test } }\n",
     );
+    let mut fitting = claims();
+    for name in [
+        "mrenclave",
+        "mrsigner",
+        "mrtd",
+        "mrseam",
+        "mrconfigid",
+        "mrowner",
+        "rtmr0",
+        "pcr0",
+    ] {
+        fitting
+            .measurements
+            .insert(name.to_owned(), Measurement(vec![0xaa]));
+    }
+    for (name, value) in [("isvprodid", "7"), ("isvsvn", "10")] {
+        fitting.attributes.insert(name.to_owned(), value.to_owned());
+    }
+    let appraisal = appraise(&format!("{policy}{more}"), fitting);
+    let code = appraisal.findings().iter().find(|finding| finding.rule == "code");
+    let failed: Vec<_> = appraisal.findings().iter().filter(|f| !f.passed).collect();
+    assert!(failed.iter().all(|finding| finding.rule == "code"), "{failed:?}");
+    (appraisal.verdict(), code.unwrap().detail.clone())
+}
+
+#[test]
+fn a_policy_that_pins_no_code_accepts_nothing() {
+    let product = "attributes: { isvprodid: { one_of: [\"7\"] } }\n";
+    let version = "attributes: { isvsvn: { at_least: \"9\" } }\n";
+    let ignored = "attributes: { isvprodid: { ignore: { because: any } }, isvsvn: { at_least: \"9\" } }\n";
+    let every_product = "attributes: { isvprodid: { at_least: \"0\" }, isvsvn: { at_least: \"9\" } }\n";
+    let both = "attributes: { isvprodid: { one_of: [\"7\"] }, isvsvn: { at_least: \"9\" } }\n";
+    for (measurements, more) in [
+        ("", ""),
+        ("  mrenclave: { ignore: { because: lazy } }\n", ""),
+        ("  mrseam: { one_of: [aa] }\n", ""),
+        ("  mrconfigid: { one_of: [aa] }\n", ""),
+        ("  mrowner: { one_of: [aa] }\n", ""),
+        ("  rtmr0: { one_of: [aa] }\n", ""),
+        ("  mrsigner: { one_of: [aa] }\n", ""),
+        ("  mrsigner: { one_of: [aa] }\n", product),
+        ("  mrsigner: { one_of: [aa] }\n", version),
+        ("  mrsigner: { one_of: [aa] }\n", ignored),
+        ("  mrsigner: { one_of: [aa] }\n", every_product),
+        ("", both),
+    ] {
+        let (verdict, detail) = code(measurements, more);
+        assert_eq!(verdict, AppraisalVerdict::Rejected, "{measurements}{more}");
+        assert!(detail.starts_with("the policy pins no code"), "{detail}");
+    }
+    for (measurements, more, by) in [
+        ("  mrenclave: { one_of: [aa] }\n", "", "mrenclave"),
+        ("  mrtd: { one_of: [aa] }\n", "", "mrtd"),
+        (
+            "  mrsigner: { one_of: [aa] }\n",
+            both,
+            "mrsigner with isvprodid and isvsvn",
+        ),
+        ("", "pcr_policy: { pcr0: aa }\n", "pcr0"),
+    ] {
+        let accepted = (AppraisalVerdict::Accepted, format!("pinned by {by}"));
+        assert_eq!(code(measurements, more), accepted);
+    }
+}
+
+#[test]
+fn attributes_are_compared_as_text_or_as_numbers() {
+    let failed = |rule: &str, value: Option<&str>| {
+        let mut changed = claims();
+        if let Some(value) = value {
+            changed.attributes.insert("isvsvn".to_owned(), value.to_owned());
+        }
+        let appraisal = appraise(&format!("{POLICY}attributes: {{ isvsvn: {rule} }}\n"), changed);
+        let failed = appraisal.findings().iter().filter(|finding| !finding.passed);
+        failed.map(|finding| finding.rule.clone()).collect::<Vec<_>>()
+    };
+    let fails = ["attributes.isvsvn"];
+    assert!(failed("{ at_least: 9 }", Some("9")).is_empty());
+    assert!(failed("{ at_least: 9 }", Some("10")).is_empty());
+    assert_eq!(failed("{ at_least: 9 }", Some("8")), fails);
+    assert_eq!(failed("{ at_least: 9 }", Some("ten")), fails);
+    assert_eq!(failed("{ at_least: 9 }", None), fails);
+    assert!(failed("{ one_of: [\"9\", \"x\"] }", Some("x")).is_empty());
+    assert_eq!(failed("{ one_of: [\"9\"] }", Some("09")), fails);
+    assert_eq!(failed("{ one_of: [\"9\"] }", None), fails);
+    assert!(failed("{ ignore: { because: a test } }", None).is_empty());
+}
+
+#[test]
+fn allowed_advisories_are_named() {
+    let policy = POLICY.replace("[INTEL-SA-00615]", "[INTEL-SA-00615, INTEL-SA-00657]");
+    let mut changed = claims();
+    changed.tcb.advisories.push("INTEL-SA-00657".to_owned());
+    let appraisal = appraise(&policy, changed);
+    let finding = appraisal.findings().iter().find(|f| f.rule == "advisories");
+    let detail = "INTEL-SA-00615, INTEL-SA-00657 apply, all allowed";
+    assert_eq!(finding, Some(&Finding::new("advisories", true, detail)));
 }
 
 #[test]
@@ -179,6 +290,8 @@ fn the_id_changes_with_every_rule_and_with_nothing_else() {
     assert_ne!(id(POLICY), id(&POLICY.replace("3600", "3601")));
     assert_ne!(id(POLICY), id(&POLICY.replace("\"bb\"", "\"cc\"")));
     assert_ne!(id(POLICY), id(&POLICY.replace("at_least: 17", "one_of: [17]")));
+    let attributes = format!("{POLICY}attributes: {{ isvsvn: {{ at_least: 1 }} }}\n");
+    assert_ne!(id(POLICY), id(&attributes));
 }
 
 #[test]
@@ -194,7 +307,7 @@ fn senseless_policies_are_refused_with_their_place() {
     assert!(refused(POLICY.replace("{ one_of: [false] }", "{ at_least: true }")).contains("debug"));
     let no_hex = refused(POLICY.replace("[\"aa\", \"bb\"]", "[\"xyz\"]"));
     assert!(no_hex.contains("line 9") && no_hex.contains("hex"), "{no_hex}");
-    assert!(refused(format!("{POLICY}{}", " ".repeat(MAX_POLICY))).contains("more than"));
+    assert!(refused(format!("{POLICY}{}", " ".repeat(Policy::MAX_SIZE))).contains("more than"));
     assert!(refused(POLICY.replace("name: test", "name: test\nname: again")).contains("name"));
     for hostile in [
         "[".repeat(10_000),
@@ -203,4 +316,80 @@ fn senseless_policies_are_refused_with_their_place() {
     ] {
         assert!(matches!(Policy::from_yaml(&hostile), Err(PolicyError::Yaml(_))));
     }
+}
+
+#[test]
+fn rules_that_say_nothing_or_could_never_pass_are_refused() {
+    let refused = |from: &str, to: &str| {
+        assert_eq!(POLICY.matches(from).count(), 1, "{from}");
+        match Policy::from_yaml(&POLICY.replace(from, to)) {
+            Err(PolicyError::Senseless { rule, .. }) => rule,
+            other => panic!("{to}: {other:?}"),
+        }
+    };
+    let age = "max_age_seconds: 3600";
+    for (from, to, rule) in [
+        ("{ at_least: hardware-enclave }", "{ one_of: [] }", "assurance"),
+        ("{ one_of: [false] }", "{ one_of: [] }", "debug"),
+        ("[UpToDate, SWHardeningNeeded]", "[]", "tcb_status"),
+        ("{ at_least: 17 }", "{ one_of: [] }", "tcb_evaluation"),
+        ("[\"aa\", \"bb\"]", "[]", "measurements.mrenclave"),
+        (
+            "{ one_of: [\"aa\", \"bb\"] }",
+            "{ at_least: aa }",
+            "measurements.mrenclave",
+        ),
+        ("\"mrenclave is pinned\"", "\"\"", "measurements.mrsigner"),
+        ("\"mrenclave is pinned\"", "\" \"", "measurements.mrsigner"),
+        (
+            "{ one_of: [INTEL-SA-00615] }",
+            "{ ignore: { because: \"\" } }",
+            "advisories",
+        ),
+        (
+            "{ one_of: [INTEL-SA-00615] }",
+            "{ at_least: INTEL-SA-00615 }",
+            "advisories",
+        ),
+        (
+            age,
+            "max_age_seconds: 1\nattributes: { a: { one_of: [] } }",
+            "attributes.a",
+        ),
+        (
+            age,
+            "max_age_seconds: 1\nattributes: { a: { at_least: b } }",
+            "attributes.a",
+        ),
+        (
+            age,
+            "max_age_seconds: 1\npcr_policy: { mrseam: aa }",
+            "pcr_policy.mrseam",
+        ),
+        (
+            age,
+            "max_age_seconds: 1\npcr_policy: { pcr24: aa }",
+            "pcr_policy.pcr24",
+        ),
+    ] {
+        assert_eq!(refused(from, to), rule, "{to}");
+    }
+    let no_advisory = POLICY.replace("[INTEL-SA-00615]", "[]");
+    assert_eq!(
+        appraise(&no_advisory, claims()).verdict(),
+        AppraisalVerdict::Rejected
+    );
+}
+
+#[test]
+fn a_senseless_policy_is_refused_whatever_it_is_read_from() {
+    let policy = Policy::from_yaml(POLICY).unwrap();
+    let mut json = serde_json::to_value(&policy).unwrap();
+    assert_eq!(
+        serde_json::from_value::<Policy>(json.clone()).unwrap().id(),
+        policy.id()
+    );
+    json["debug"] = serde_json::json!({ "one_of": [] });
+    let error = serde_json::from_value::<Policy>(json).unwrap_err().to_string();
+    assert!(error.contains("`debug` makes no sense"), "{error}");
 }

@@ -247,6 +247,15 @@ fn a_policy() {
         .u8(0)
         .u8(1)
         .text(&"99".repeat(32))
+        // attributes: numbers are text too
+        .u8(2)
+        .text("isvsvn")
+        .u8(1)
+        .text("2")
+        .text("isvprodid")
+        .u8(0)
+        .u8(1)
+        .text("7")
         // pcr_policy
         .u8(1)
         .text("pcr0")

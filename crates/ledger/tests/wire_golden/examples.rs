@@ -47,6 +47,9 @@ tcb_evaluation: { at_least: 17 }
 measurements:
   mrenclave: { one_of: [9999999999999999999999999999999999999999999999999999999999999999] }
   mrsigner: { ignore: { because: mrenclave pins the code } }
+attributes:
+  isvprodid: { one_of: ['7'] }
+  isvsvn: { at_least: '2' }
 pcr_policy:
   pcr0: '0101010101010101010101010101010101010101'
 max_age_seconds: 86400

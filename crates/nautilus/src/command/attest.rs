@@ -14,6 +14,7 @@ use crate::command::up::{Choice, enclave_image};
 use crate::command::verify::simulated_directory;
 use crate::failure::Failure;
 use crate::input::now;
+use crate::output;
 
 /// Make evidence that answers a challenge, and write it to a file.
 ///
@@ -73,15 +74,15 @@ impl Attest {
             "bytes": attested.evidence.bytes.len(),
         });
         if global.json {
-            println!("{facts}");
+            output::line(facts)?;
         } else {
-            println!(
+            output::line(format_args!(
                 "{} evidence of {} bytes for challenge {} is in {}",
                 attested.evidence.tee,
                 attested.evidence.bytes.len(),
                 challenge.digest(),
                 self.output.display()
-            );
+            ))?;
         }
         Ok(ExitCode::SUCCESS)
     }

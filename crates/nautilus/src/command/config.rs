@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::Global;
 use crate::failure::Failure;
+use crate::output;
 
 /// Show the configuration.
 #[derive(Subcommand)]
@@ -116,10 +117,10 @@ impl ConfigCommand {
         let Self::View { resolved, flags } = self;
         let config = flags.load(global)?;
         match (resolved, global.json) {
-            (true, false) => print!("{}", config.resolved()),
-            (true, true) => println!("{}", serde_json::to_string_pretty(&config.resolved())?),
-            (false, false) => print!("{}", config.to_yaml()),
-            (false, true) => println!("{}", serde_json::to_string_pretty(&block(&config))?),
+            (true, false) => output::write(&config.resolved().to_string())?,
+            (true, true) => output::line(serde_json::to_string_pretty(&config.resolved())?)?,
+            (false, false) => output::write(&config.to_yaml().to_string())?,
+            (false, true) => output::line(serde_json::to_string_pretty(&block(&config))?)?,
         }
         Ok(ExitCode::SUCCESS)
     }

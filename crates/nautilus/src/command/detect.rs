@@ -8,6 +8,7 @@ use nautilus_tee::detect::Detector;
 
 use crate::cli::Global;
 use crate::failure::Failure;
+use crate::output;
 
 /// Say which TEEs this machine has, how each was judged, and what is missing.
 ///
@@ -31,9 +32,9 @@ impl Detect {
         }
         let detection = Detector::new(&self.root).detect();
         if global.json {
-            println!("{}", serde_json::to_string_pretty(&detection)?);
+            output::line(serde_json::to_string_pretty(&detection)?)?;
         } else {
-            print!("{}", detection.render());
+            output::write(&detection.render().to_string())?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::input::now;
+use crate::output::{self, Text};
 
-/// Read the embedded ledger, also while `nautilus up` writes it.
+/// Read the embedded ledger, also while `nautilus up` writes it, and claim its rewards.
 #[derive(Subcommand)]
 pub enum Ledger {
     /// Print where the log ends, and how much it holds
@@ -33,7 +34,7 @@ pub enum Ledger {
     Rewards,
     /// Recompute the state from the log: every byte, hash, signature and rule
     Replay,
-    /// Claim what the ledger owes to this node's wallet. The node must be stopped
+    /// Claim what the ledger owes to this node's wallet; the node must be stopped for it
     Claim,
 }
 
@@ -51,9 +52,9 @@ impl Ledger {
             Self::Claim => claim(&data_dir, &path)?,
         };
         if global.json {
-            println!("{}", serde_json::to_string_pretty(&facts)?);
+            output::line(serde_json::to_string_pretty(&facts)?)?;
         } else {
-            print_facts(&facts);
+            rendered(&facts).print()?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -80,7 +81,7 @@ fn open(path: &Path) -> Result<LedgerView, Failure> {
 /// A corrupt ledger was checked and rejected; one that is absent or in use is missing.
 fn file_failure(error: LedgerFileError, path: &Path) -> Failure {
     match error {
-        LedgerFileError::Corrupt { .. } | LedgerFileError::OtherGenesis { .. } => Failure::rejected(error),
+        LedgerFileError::Corrupt { .. } => Failure::rejected(error),
         LedgerFileError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
             Failure::missing(anyhow::anyhow!(
                 "there is no ledger at {}: run `nautilus up` first",
@@ -161,7 +162,7 @@ fn claim(data_dir: &Path, path: &Path) -> Result<Value, Failure> {
     let verifier = open(path)?.state().genesis().map(|genesis| genesis.verifier);
     let verifier =
         verifier.ok_or_else(|| Failure::rejected(anyhow::anyhow!("the ledger has not started")))?;
-    let identity = NodeIdentity::open_or_create(&data_dir.join("agent"))?;
+    let identity = NodeIdentity::open(&data_dir.join("agent"))?;
     let wallet = identity.wallet();
     let mut ledger = open_or_create(path, verifier)?;
     let due: u64 = ledger
@@ -175,7 +176,7 @@ fn claim(data_dir: &Path, path: &Path) -> Result<Value, Failure> {
     let claim = ClaimRequest {
         wallet,
         amount: due,
-        nonce: now().0,
+        nonce: ledger.state().next_nonce(wallet),
         verifier,
     };
     let signature = identity.sign(&claim);
@@ -189,32 +190,35 @@ fn claim(data_dir: &Path, path: &Path) -> Result<Value, Failure> {
 }
 
 /// Facts as `name value` lines; lists as one block an item.
-fn print_facts(facts: &Value) {
+fn rendered(facts: &Value) -> Text {
+    let mut text = Text::default();
     for (name, value) in facts.as_object().into_iter().flatten() {
         match value.as_array() {
-            Some(items) if items.is_empty() => println!("no {name} yet"),
-            Some(items) => items.iter().for_each(|item| print_item(name, item)),
-            None => print_value("", name, value),
+            Some(items) if items.is_empty() => text.line(format_args!("no {name} yet")),
+            Some(items) => items.iter().for_each(|item| add_item(&mut text, name, item)),
+            None => add_value(&mut text, "", name, value),
         }
     }
+    text
 }
 
-fn print_item(list: &str, item: &Value) {
-    println!("{}", list.strip_suffix('s').unwrap_or(list));
+fn add_item(text: &mut Text, list: &str, item: &Value) {
+    text.line(list.strip_suffix('s').unwrap_or(list));
     for (name, value) in item.as_object().into_iter().flatten() {
-        print_value("  ", name, value);
+        add_value(text, "  ", name, value);
     }
 }
 
-fn print_value(indent: &str, name: &str, value: &Value) {
+fn add_value(text: &mut Text, indent: &str, name: &str, value: &Value) {
     match value {
         Value::Object(facts) => {
-            println!("{indent}{name}");
+            text.line(format_args!("{indent}{name}"));
+            let deeper = format!("{indent}  ");
             facts
                 .iter()
-                .for_each(|(name, value)| print_value(&format!("{indent}  "), name, value));
+                .for_each(|(name, value)| add_value(text, &deeper, name, value));
         }
-        Value::String(text) => println!("{indent}{name:<20} {text}"),
-        other => println!("{indent}{name:<20} {other}"),
+        Value::String(value) => text.line(format_args!("{indent}{name:<20} {value}")),
+        other => text.line(format_args!("{indent}{name:<20} {other}")),
     }
 }

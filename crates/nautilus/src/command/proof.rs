@@ -5,16 +5,18 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use nautilus_core::{
-    Binding, Claims, Digest32, EvidenceFile, Finding, MAX_EVIDENCE_FILE, NodeId, UnixMillis, Verified,
+    Appraisal, Binding, Challenge, Claims, Digest32, EvidenceFile, Finding, MAX_EVIDENCE_FILE, NodeId,
+    UnixMillis, Verified,
 };
 use nautilus_proof::{CHECKS, PerformanceProof, ProofError};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::Global;
-use crate::command::verify::Trust;
-use crate::failure::{Failure, REJECTED, printable};
+use crate::command::verify::{Trust, add_findings, read_policy, verify_with};
+use crate::failure::{Failure, REJECTED};
 use crate::input::{now, read_bounded, read_endorsements};
+use crate::output::{self, Text};
 
 /// Most bytes of proofs that are read at once.
 const MAX_INPUT: usize = 64 * 1024 * 1024;
@@ -33,8 +35,9 @@ pub enum Proof {
 /// Verify proofs: bare ones, or lines of `nautilus up --json`.
 ///
 /// Checks, in this order: time range, expiry, every sample's signature and place, metrics hash, summary, Merkle
-/// path, proof id, TEE signature, wallet signature. With --evidence it also checks that the key that signed is
-/// the one the evidence speaks for.
+/// path, proof id, TEE signature, wallet signature. A proof that passes is `consistent`: it says nothing about whose
+/// key signed. With --evidence it is `genuine` if that evidence speaks for the key, and with --policy `accepted` if
+/// the policy accepts the evidence.
 #[derive(Args)]
 pub struct VerifyProof {
     /// Proofs as JSON, one after another; `-` for standard input
@@ -45,7 +48,13 @@ pub struct VerifyProof {
     /// Evidence file that speaks for the key
     #[arg(long, value_name = "FILE")]
     evidence: Option<PathBuf>,
-    /// Collateral of the vendor, beside what the evidence file carries
+    /// The challenge that the evidence must answer: what you asked for, not what its file says
+    #[arg(long, value_name = "HEX", requires = "evidence")]
+    challenge: Option<Digest32>,
+    /// Policy to appraise the evidence by
+    #[arg(long, value_name = "FILE", requires = "evidence")]
+    policy: Option<PathBuf>,
+    /// Endorsements to verify the evidence with, in place of those that it carries
     #[arg(long, value_name = "PATH", requires = "evidence")]
     endorsements: Vec<PathBuf>,
     #[command(flatten)]
@@ -68,6 +77,12 @@ struct ErrorReport {
     detail: String,
 }
 
+/// Evidence that verified, and what the policy says of it if one was given.
+struct Attested {
+    claims: Verified<Claims>,
+    appraisal: Option<Appraisal>,
+}
+
 impl Proof {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
@@ -80,8 +95,7 @@ impl Proof {
 
 fn show(file: &Path) -> Result<ExitCode, Failure> {
     for proof in read_proofs(file)? {
-        let proof = proof.map_err(Failure::rejected)?;
-        println!("{}", serde_json::to_string_pretty(&proof)?);
+        output::line(serde_json::to_string_pretty(&proof.map_err(Failure::rejected)?)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -89,46 +103,45 @@ fn show(file: &Path) -> Result<ExitCode, Failure> {
 impl VerifyProof {
     fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
         let at = self.at.unwrap_or_else(now);
-        let evidence = self
+        let attested = self
             .evidence
             .as_deref()
-            .map(|path| self.verified_evidence(global, path, at))
+            .map(|path| self.attested(global, path, at))
             .transpose()?;
         let mut code = ExitCode::SUCCESS;
         for proof in read_proofs(&self.file)? {
             let report = match &proof {
-                Ok(proof) => report(proof, evidence.as_ref(), at),
+                Ok(proof) => report(proof, attested.as_ref(), at),
                 Err(error) => report_unreadable(error),
             };
             if report.verdict == "rejected" {
                 code = ExitCode::from(REJECTED);
             }
             if global.json {
-                println!("{}", serde_json::to_string(&report)?);
+                output::line(serde_json::to_string(&report)?)?;
             } else {
-                print_report(&report);
+                rendered(&report).print()?;
             }
         }
         Ok(code)
     }
 
-    fn verified_evidence(
-        &self,
-        global: &Global,
-        path: &Path,
-        at: UnixMillis,
-    ) -> Result<Verified<Claims>, Failure> {
+    fn attested(&self, global: &Global, path: &Path, at: UnixMillis) -> Result<Attested, Failure> {
+        let policy = self.policy.as_deref().map(read_policy).transpose()?;
         let file =
             EvidenceFile::from_json(&read_bounded(path, MAX_EVIDENCE_FILE)?).map_err(Failure::rejected)?;
-        let mut endorsements = read_endorsements(&self.endorsements)?;
-        endorsements.0.extend(file.endorsements.0);
-        let binding = Binding::Claimed(file.challenge);
-        self.trust
-            .verifier_set(global)?
-            .verify(&file.evidence, binding, &endorsements, at)
-            .map_err(|error| {
+        let own = read_endorsements(&self.endorsements)?;
+        let binding = match self.challenge {
+            Some(challenge) => Binding::Challenge(Challenge::from_digest(challenge)),
+            None => Binding::Claimed(file.challenge),
+        };
+        let set = self.trust.verifier_set(global)?;
+        let claims =
+            verify_with(&set, &file.evidence, binding, &own, &file.endorsements, at).map_err(|error| {
                 Failure::rejected(error).context(format!("evidence {} does not verify", path.display()))
-            })
+            })?;
+        let appraisal = policy.map(|policy| policy.appraise(claims.clone(), at));
+        Ok(Attested { claims, appraisal })
     }
 }
 
@@ -164,22 +177,39 @@ fn read_proof(value: Value) -> Result<PerformanceProof, ProofError> {
     serde_json::from_value(proof).map_err(ProofError::Json)
 }
 
-fn report(proof: &PerformanceProof, evidence: Option<&Verified<Claims>>, at: UnixMillis) -> Report {
-    let (findings, error) = match proof.verify(at) {
+fn report(proof: &PerformanceProof, attested: Option<&Attested>, at: UnixMillis) -> Report {
+    let (verdict, findings, error) = match proof.verify(at) {
         Ok(_) => {
-            let mut findings: Vec<_> = CHECKS.iter().map(|check| finding(check, true, "holds")).collect();
-            findings.extend(attestation_findings(proof, evidence));
+            let mut findings: Vec<_> = CHECKS
+                .iter()
+                .map(|check| Finding::new(*check, true, "holds"))
+                .collect();
+            findings.extend(attestation_findings(proof, attested));
             let failed = findings.iter().find(|finding| !finding.passed);
             let error = failed.map(|finding| ErrorReport {
                 kind: "attestation_mismatch",
                 detail: finding.detail.clone(),
             });
-            (findings, error)
+            let verdict = match (&error, attested) {
+                (Some(_), _) => "rejected",
+                (None, None) => "consistent",
+                (None, Some(Attested { appraisal: None, .. })) => "genuine",
+                (
+                    None,
+                    Some(Attested {
+                        appraisal: Some(_), ..
+                    }),
+                ) => "accepted",
+            };
+            (verdict, findings, error)
         }
-        Err(error) => refused(&error),
+        Err(error) => {
+            let (findings, error) = refused(&error);
+            ("rejected", findings, error)
+        }
     };
     Report {
-        verdict: if error.is_some() { "rejected" } else { "accepted" },
+        verdict,
         proof_id: Some(proof.proof_id),
         node_id: Some(proof.node_id),
         findings,
@@ -200,8 +230,9 @@ fn report_unreadable(error: &ProofError) -> Report {
 
 fn refused(error: &ProofError) -> (Vec<Finding>, Option<ErrorReport>) {
     let detail = error.to_string();
+    let finding = Finding::new(error.kind(), false, detail.clone());
     (
-        vec![finding(error.kind(), false, &detail)],
+        vec![finding],
         Some(ErrorReport {
             kind: error.kind(),
             detail,
@@ -209,67 +240,63 @@ fn refused(error: &ProofError) -> (Vec<Finding>, Option<ErrorReport>) {
     )
 }
 
-/// Whether the evidence speaks for the key that signed the proof.
-fn attestation_findings(proof: &PerformanceProof, evidence: Option<&Verified<Claims>>) -> Vec<Finding> {
-    let Some(claims) = evidence else {
-        return vec![finding(
+/// Whether the evidence speaks for the key that signed the proof, and what a policy says of it.
+fn attestation_findings(proof: &PerformanceProof, attested: Option<&Attested>) -> Vec<Finding> {
+    let Some(Attested { claims, appraisal }) = attested else {
+        return vec![Finding::unchecked(
             "attestation",
-            true,
-            "not checked: give --evidence FILE to check whose key signed",
+            "give --evidence FILE to check whose key signed",
         )];
     };
     let bound = claims.user_data.as_ref();
     let same_key = bound.is_some_and(|bound| bound.tee_key == proof.verification_key);
     let same_boot = bound.is_some_and(|bound| bound.boot == proof.boot_id && bound.node == proof.node_id);
-    vec![
-        finding(
+    let mut findings = vec![
+        Finding::new(
             "attestation hash",
             claims.evidence_id == proof.attestation_hash,
-            &format!(
+            format!(
                 "evidence is {}, proof names {}",
                 claims.evidence_id, proof.attestation_hash
             ),
         ),
-        finding(
+        Finding::new(
             "attested key",
             same_key,
             "the evidence binds the key that signed the proof",
         ),
-        finding(
+        Finding::new(
             "attested boot",
             same_boot,
             "the evidence binds the proof's node and boot",
         ),
-        finding(
+        Finding::new(
             "assurance",
             claims.assurance == proof.assurance,
-            &format!(
+            format!(
                 "evidence gives {}, proof says {}",
                 claims.assurance, proof.assurance
             ),
         ),
-    ]
-}
-
-fn finding(rule: &str, passed: bool, detail: &str) -> Finding {
-    Finding {
-        rule: rule.to_owned(),
-        passed,
-        detail: detail.to_owned(),
+    ];
+    match appraisal {
+        Some(appraisal) => findings.extend(appraisal.findings().iter().cloned()),
+        None => findings.push(Finding::unchecked(
+            "policy",
+            "give --policy FILE to have the evidence appraised",
+        )),
     }
+    findings
 }
 
-fn print_report(report: &Report) {
+fn rendered(report: &Report) -> Text {
+    let mut text = Text::default();
     match (report.proof_id, report.node_id) {
-        (Some(proof), Some(node)) => println!("{} proof {proof} of node {node}", report.verdict),
-        _ => println!("{}: this is no proof", report.verdict),
+        (Some(proof), Some(node)) => {
+            text.line(format_args!("{} proof {proof} of node {node}", report.verdict))
+        }
+        _ => text.line(format_args!("{}: this is no proof", report.verdict)),
     }
-    for finding in &report.findings {
-        println!(
-            "  {} {}: {}",
-            if finding.passed { "ok  " } else { "FAIL" },
-            printable(&finding.rule),
-            printable(&finding.detail)
-        );
-    }
+    add_findings(&mut text, &report.findings);
+    text
 }

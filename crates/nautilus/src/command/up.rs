@@ -2,6 +2,7 @@
 
 mod human;
 mod plan;
+mod printer;
 mod signals;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use nautilus_agent::event::{Event, EventSink, What};
 use nautilus_agent::hub::EventHub;
 use nautilus_agent::page;
 use nautilus_agent::runner::{Agent, AgentError};
+use nautilus_agent::told;
 use nautilus_tee::simulated::Vendor;
 use nautilus_verifier::Verifier;
 use tokio::net::TcpListener;
@@ -26,7 +28,13 @@ use crate::failure::Failure;
 use crate::input::now;
 use plan::Plan;
 pub use plan::{Choice, enclave_image};
+use printer::{Lines, Printer};
 use signals::StopReason;
+
+/// At a stop, the last window has this long to be proven and settled.
+const STOP_DEADLINE: Duration = Duration::from_millis(1500);
+/// After that, requests that are under way have this long.
+const SERVER_DEADLINE: Duration = Duration::from_millis(250);
 
 /// Do the main job on this machine: verifier, embedded ledger, enclave, agent and page, until Ctrl-C.
 ///
@@ -37,9 +45,9 @@ use signals::StopReason;
 /// the same ledger.
 #[derive(Args)]
 pub struct Up {
-    /// Length of a window that is proven
-    #[arg(long, value_name = "DURATION", default_value = "20s")]
-    pub window: String,
+    /// Length of a window that is proven [default: 20s, or one interval if that is longer]
+    #[arg(long, value_name = "DURATION")]
+    pub window: Option<String>,
     /// Stop by itself after this time
     #[arg(long = "for", value_name = "DURATION")]
     pub stop_after: Option<String>,
@@ -58,18 +66,22 @@ impl Up {
             .enable_all()
             .thread_keep_alive(Duration::from_secs(2))
             .build()?;
-        runtime.block_on(plan.run(global.json))
+        let result = runtime.block_on(plan.run(global.json));
+        // A request to a verifier that hangs must not hold the end up.
+        runtime.shutdown_timeout(SERVER_DEADLINE);
+        result
     }
 }
 
 impl Plan {
     /// Starts everything, waits for the end, and stops everything in reverse.
     async fn run(self, json: bool) -> Result<ExitCode, Failure> {
-        let stop_signals = signals::listen()?;
+        let mut signals = signals::listen()?;
         let listener = self.bind().await?;
         let url = format!("http://{}", listener.local_addr()?);
         let hub = Arc::new(EventHub::new());
-        let events = printer(Arc::clone(&hub), json);
+        let printer = Printer::start();
+        let events = sink(Arc::clone(&hub), printer.lines(), json);
         let emit = |what| events(Event { at: now(), what });
         emit(What::Listening {
             url: format!("{url}/"),
@@ -93,28 +105,38 @@ impl Plan {
             Arc::clone(&events),
         ));
         let (close, closed) = watch::channel(false);
-        let server = tokio::spawn(serve(listener, routes, closed));
+        let mut server = tokio::spawn(serve(listener, routes, closed));
 
         let mut settings = self.settings;
         settings.verifier = url;
         let mut agent = Agent::open(settings, Arc::clone(&events)).map_err(failure)?;
         let (stop, stopped) = watch::channel(false);
-        let wait = signals::wait(stop_signals, self.stop_after);
         let (result, reason) = {
             let run = agent.run(stopped);
-            tokio::pin!(run, wait);
+            tokio::pin!(run);
             tokio::select! {
                 result = &mut run => (result, StopReason::Failed),
-                reason = &mut wait => {
+                reason = signals.wait(self.stop_after) => {
                     stop.send_replace(true);
-                    (run.await, reason)
+                    // What hangs, or a second signal, ends it the hard way: the enclave is killed with it.
+                    let ended = tokio::select! {
+                        result = &mut run => Some(result),
+                        () = tokio::time::sleep(STOP_DEADLINE) => None,
+                        _ = signals.wait(None) => None,
+                    };
+                    let late = || {
+                        let detail = "the node did not stop in time, and was ended".to_owned();
+                        emit(What::Warning { detail });
+                        Ok(())
+                    };
+                    (ended.unwrap_or_else(late), reason)
                 }
             }
         };
         let totals = agent.totals();
         let reason = match &result {
             Ok(()) => reason.to_string(),
-            Err(error) => error.to_string(),
+            Err(error) => told(error),
         };
         emit(What::Stopped {
             reason,
@@ -123,7 +145,10 @@ impl Plan {
         });
         renewal.abort();
         close.send_replace(true);
-        server.await??;
+        if tokio::time::timeout(SERVER_DEADLINE, &mut server).await.is_err() {
+            server.abort();
+        }
+        printer.finish()?;
         result.map_err(failure)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -168,14 +193,11 @@ async fn renew_endorsements(simulated: PathBuf, events: EventSink) {
 }
 
 /// Prints every event and hands it to the page.
-fn printer(hub: Arc<EventHub>, json: bool) -> EventSink {
+fn sink(hub: Arc<EventHub>, lines: Lines, json: bool) -> EventSink {
     Arc::new(move |event| {
         let line = if json { None } else { human::lines(&event) };
         let object = hub.publish(event);
-        match line {
-            Some(line) => println!("{line}"),
-            None => println!("{object}"),
-        }
+        lines.print(line.unwrap_or_else(|| object.to_string()));
     })
 }
 

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::cli::Global;
 use crate::failure::{Failure, MISSING, REJECTED, printable};
 use crate::input::{now, read_bounded, read_endorsements};
+use crate::output::{self, Text};
 
 /// Verify evidence: raw quotes of any known TEE, recognised by content, or an evidence file.
 ///
@@ -116,14 +117,19 @@ impl Verify {
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
         let set = self.trust.verifier_set(global)?;
         let policy = self.policy.as_deref().map(read_policy).transpose()?;
-        let mut endorsements = read_endorsements(&self.endorsements)?;
+        let own = read_endorsements(&self.endorsements)?;
         let at = self.at.unwrap_or_else(now);
         let bytes = read_bounded(&self.file, MAX_EVIDENCE_FILE)?;
         let result = read_evidence(bytes, &set)?.and_then(|input| {
-            endorsements.0.extend(input.endorsements.0.iter().cloned());
-            let binding = self.binding(&input);
-            let claims = set.verify(&input.evidence, binding, &endorsements, at);
-            claims.map_err(|error| (Some(input.evidence.tee), error))
+            verify_with(
+                &set,
+                &input.evidence,
+                self.binding(&input),
+                &own,
+                &input.endorsements,
+                at,
+            )
+            .map_err(|error| (Some(input.evidence.tee), error))
         });
         Ok(match result {
             Ok(claims) => self.report_genuine(global, claims, policy.as_ref(), at)?,
@@ -169,9 +175,9 @@ impl Verify {
             verified_at: at,
         };
         if global.json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            output::line(serde_json::to_string_pretty(&report)?)?;
         } else {
-            print_report(&report, self.show);
+            rendered(&report, self.show).print()?;
         }
         Ok(if verdict == "rejected" {
             ExitCode::from(REJECTED)
@@ -181,9 +187,27 @@ impl Verify {
     }
 }
 
+/// Verifies with the relying party's own endorsements. Those that the evidence brought along count only where the
+/// relying party has none for it: the attester must not choose between them.
+pub fn verify_with(
+    set: &VerifierSet,
+    evidence: &Evidence,
+    binding: Binding<'_>,
+    own: &Endorsements,
+    brought: &Endorsements,
+    at: UnixMillis,
+) -> Result<Verified<Claims>, VerifyError> {
+    match set.verify(evidence, binding, own, at) {
+        Err(VerifyError::EndorsementsMissing { .. }) if !brought.0.is_empty() => {
+            set.verify(evidence, binding, brought, at)
+        }
+        result => result,
+    }
+}
+
 /// Reads a policy file.
 pub fn read_policy(path: &Path) -> Result<Policy, Failure> {
-    let bytes = read_bounded(path, 1024 * 1024)?;
+    let bytes = read_bounded(path, Policy::MAX_SIZE)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::usage(anyhow::anyhow!("policy {} is not UTF-8", path.display())))?;
     Policy::from_yaml(&text)
@@ -226,25 +250,20 @@ pub fn read_evidence(
 
 /// What is true of genuine evidence, as findings beside a policy's.
 fn truths(claims: &Claims) -> Vec<Finding> {
-    let fact = |rule: &str, detail: String| Finding {
-        rule: rule.to_owned(),
-        passed: true,
-        detail,
-    };
-    let mut facts = vec![
-        fact(
-            "genuine",
-            format!(
-                "signed by a {} device, family {}",
-                claims.tee,
-                claims.device.family.as_deref().unwrap_or("unknown")
-            ),
-        ),
-        fact("report data", claims.binding.clone()),
-    ];
+    let family = claims.device.family.as_deref().unwrap_or("unknown");
+    let mut facts = vec![Finding::new(
+        "genuine",
+        true,
+        format!("signed by a {} device, family {family}", claims.tee),
+    )];
+    facts.push(match claims.unchecked_binding() {
+        Some(why) => Finding::unchecked("report data", why),
+        None => Finding::new("report data", true, claims.binding.clone()),
+    });
     facts.extend(claims.unsigned.iter().map(|unsigned| {
-        fact(
+        Finding::new(
             "unsigned bytes",
+            true,
             format!("{}: {}", unsigned.what, unsigned.detail),
         )
     }));
@@ -262,11 +281,7 @@ fn report_error(
         tee,
         tcb: None,
         claims: None,
-        findings: vec![Finding {
-            rule: "genuine".to_owned(),
-            passed: false,
-            detail: error.to_string(),
-        }],
+        findings: vec![Finding::new("genuine", false, error.to_string())],
         error: Some(ErrorReport {
             detail: error.to_string(),
             error,
@@ -274,10 +289,11 @@ fn report_error(
         verified_at: at,
     };
     if global.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        output::line(serde_json::to_string_pretty(&report)?)?;
     } else {
-        print_report(&report, false);
-        print_advice(error);
+        let mut text = rendered(&report, false);
+        add_advice(&mut text, error);
+        text.print()?;
     }
     Ok(ExitCode::from(if error.is_missing_input() {
         MISSING
@@ -287,78 +303,75 @@ fn report_error(
 }
 
 /// What a person can do about it, where there is something.
-fn print_advice(error: &VerifyError) {
+fn add_advice(text: &mut Text, error: &VerifyError) {
     match error {
         VerifyError::EndorsementsMissing { wants } => {
-            println!("\nGet these and name them with --endorsements:");
-            wants
-                .iter()
-                .flat_map(|want| &want.urls)
-                .for_each(|url| println!("  {url}"));
+            text.line("\nGet these and name them with --endorsements:");
+            wants.iter().flat_map(|want| &want.urls).for_each(|url| text.line(format_args!("  {url}")));
         }
-        VerifyError::NotAccepted {
-            tee: TeeKind::Simulated,
-        } => println!(
-            "\nTo try it all the same, add --dangerous-allow-simulated, and --data-dir DIR of the node that made it."
+        VerifyError::NotAccepted { tee: TeeKind::Simulated } => text.line(
+            "\nTo try it all the same, add --dangerous-allow-simulated, and --data-dir DIR of the node that made it.",
         ),
         _ => {}
     }
 }
 
-fn print_report(report: &Report<'_>, show: bool) {
-    println!("verdict    {}", report.verdict);
+fn rendered(report: &Report<'_>, show: bool) -> Text {
+    let mut text = Text::default();
+    text.line(format_args!("verdict    {}", report.verdict));
     if let Some(tee) = report.tee {
-        println!("tee        {tee}");
+        text.line(format_args!("tee        {tee}"));
     }
     if let Some(claims) = report.claims {
-        println!("assurance  {}", claims.assurance);
-        println!(
-            "debug      {}",
-            if claims.debug {
-                "yes: nothing this TEE says can be relied upon"
-            } else {
-                "no"
-            }
-        );
+        text.line(format_args!("assurance  {}", claims.assurance));
+        let debug = if claims.debug {
+            "yes: nothing this TEE says can be relied upon"
+        } else {
+            "no"
+        };
+        text.line(format_args!("debug      {debug}"));
     }
     if let Some(tcb) = report.tcb {
-        print_tcb(tcb);
+        add_tcb(&mut text, tcb);
     }
-    println!("findings");
-    for finding in &report.findings {
-        println!(
-            "  {} {}: {}",
-            if finding.passed { "ok  " } else { "FAIL" },
-            printable(&finding.rule),
-            printable(&finding.detail)
-        );
-    }
+    text.line("findings");
+    add_findings(&mut text, &report.findings);
     if let Some(claims) = report.claims.filter(|_| show) {
-        println!("measurements");
-        claims
-            .measurements
-            .iter()
-            .for_each(|(name, value)| println!("  {name:<16} {value}"));
-        println!("attributes");
-        claims
-            .attributes
-            .iter()
-            .for_each(|(name, value)| println!("  {name:<20} {value}"));
-        println!("report data\n  {}", claims.report_data);
-        println!("device\n  {} {}", claims.device.scheme, claims.device.id);
+        text.line("measurements");
+        for (name, value) in &claims.measurements {
+            text.line(format_args!("  {name:<16} {value}"));
+        }
+        text.line("attributes");
+        for (name, value) in &claims.attributes {
+            text.line(format_args!("  {name:<20} {}", printable(value)));
+        }
+        text.line(format_args!("report data\n  {}", claims.report_data));
+        text.line(format_args!(
+            "device\n  {} {}",
+            claims.device.scheme, claims.device.id
+        ));
+    }
+    text
+}
+
+/// Findings, a line each: `ok`, `FAIL`, or `--` where nothing was checked.
+pub fn add_findings(text: &mut Text, findings: &[Finding]) {
+    for finding in findings {
+        let (rule, detail) = (printable(&finding.rule), printable(&finding.detail));
+        text.line(format_args!("  {} {rule}: {detail}", finding.mark()));
     }
 }
 
-fn print_tcb(tcb: &Tcb) {
+fn add_tcb(text: &mut Text, tcb: &Tcb) {
     let date = tcb.date.as_deref().unwrap_or("unknown date");
-    println!("tcb        {} (level of {date})", tcb.status);
+    text.line(format_args!("tcb        {} (level of {date})", tcb.status));
     if !tcb.advisories.is_empty() {
-        println!("advisories {}", tcb.advisories.join(", "));
+        text.line(format_args!("advisories {}", tcb.advisories.join(", ")));
     }
     for short in &tcb.shortfalls {
-        println!(
+        text.line(format_args!(
             "  short    {} is {}, level {} of {} needs {}",
             short.component, short.have, short.level, short.since, short.needs
-        );
+        ));
     }
 }

@@ -292,15 +292,38 @@ fn what_may_not_be_read_ends_with_3() {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_failure() {
-    let mut command = command(&nautilus());
-    command
-        .args(["detect"])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert_eq!(output.stderr, b"", "{output:?}");
+fn a_reader_that_leaves_changes_no_verdict() {
+    let nonsense = TempDir::new().unwrap();
+    let nonsense = nonsense.path().join("nonsense");
+    fs::write(&nonsense, "nonsense").unwrap();
+    for (arguments, code) in [(&["detect"][..], 0), (&["verify", nonsense.to_str().unwrap()], 1)] {
+        let mut command = command(&nautilus());
+        command
+            .args(arguments)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert_eq!(output.stderr, b"", "{output:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_printed_is_a_failure() {
+    for arguments in [&["detect"][..], &["config", "view"], &["verify", "/dev/null"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command(&nautilus())
+            .args(arguments)
+            .stdout(full)
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+            .wait_with_output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains("cannot write to standard output"), "{told}");
+    }
 }

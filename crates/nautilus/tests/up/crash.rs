@@ -72,6 +72,23 @@ fn a_killed_node_loses_nothing_that_it_acknowledged() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+#[test]
+fn a_lost_wallet_makes_no_new_node() {
+    let data = TempDir::new().unwrap();
+    Node::spawn(data.path(), &["--for", "10ms"]).ended().is_orderly();
+    let wallet = data.path().join("agent/wallet.key");
+    std::fs::remove_file(&wallet).unwrap();
+    let ended = Node::spawn(data.path(), &[]).ended();
+    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
+    assert!(ended.stderr.contains("wallet.key is missing"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("restore it from a backup"),
+        "{}",
+        ended.stderr
+    );
+    assert!(!wallet.exists());
+}
+
 /// Ends the enclave that an event tells of.
 fn kill_enclave(event: &Value) {
     let pid = i32::try_from(event["pid"].as_i64().unwrap()).unwrap();

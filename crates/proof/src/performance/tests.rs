@@ -214,7 +214,7 @@ fn hostile_json_is_refused() {
         "not_a_proof"
     );
     let mut many = proof();
-    many.samples = vec![many.samples[0].clone(); MAX_SAMPLES + 1];
+    many.samples = vec![many.samples[0].clone(); MAX_SAMPLES as usize + 1];
     assert!(matches!(
         many.verify(NOW),
         Err(ProofError::TooManySamples { count: 10_001 })

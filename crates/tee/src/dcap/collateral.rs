@@ -12,7 +12,7 @@ use x509_cert::Certificate;
 use x509_cert::certificate::Rfc5280;
 use x509_cert::crl::CertificateList;
 use x509_cert::der::Decode as _;
-use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::der::asn1::{ObjectIdentifier, Uint};
 use x509_cert::time::Validity;
 
 use super::chain::{Platform, certificates_in};
@@ -23,6 +23,7 @@ use super::verify::{Family, Root};
 const TCB_SIGNING: &str = "Intel SGX TCB Signing";
 /// The extension that makes a certificate a PCK.
 const PCK_EXTENSION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113741.1.13.1");
+const CRL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
 /// The collateral that a quote is verified with.
@@ -69,14 +70,31 @@ struct Window {
     until: UnixMillis,
 }
 
+/// How new a document is, by what is compared first. CRLs count, so that today's TCB Info cannot be paired
+/// with a CRL from before a revocation and be preferred over the whole of the same day.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    evaluation: u32,
+    tcb_info: Option<UnixMillis>,
+    root_ca_crl: Option<CrlNumber>,
+    pck_crl: Option<CrlNumber>,
+}
+
+/// A CRL's number (RFC 5280, section 5.2.3), which grows with every issue. The shorter is the smaller: DER has no
+/// leading zeros.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct CrlNumber {
+    length: usize,
+    big_endian: Vec<u8>,
+}
+
 /// What has to be brought along for a platform.
 pub(super) fn wants(family: Family, platform: &Platform, root: &Root) -> Vec<Want> {
     vec![want(platform.subject(family), family, platform, root)]
 }
 
 /// The collateral to verify with: it fits platform and family, is current at `now`, and of these has the
-/// highest evaluation number. It has been checked for what `dcap-qvl` does not check; its signatures have
-/// not.
+/// highest [`Rank`]. It has been checked for what `dcap-qvl` does not check; its signatures have not.
 pub(super) fn choose(
     family: Family,
     platform: &Platform,
@@ -116,13 +134,7 @@ pub(super) fn choose(
         })
     })?;
     let current = partition(supported, |candidate| candidate.not_current(now))?;
-    let best = current.into_iter().max_by_key(|candidate| {
-        (
-            candidate.tcb_info.tcb_evaluation_data_number,
-            candidate.windows.first().map(|window| window.from),
-        )
-    });
-    let Some(best) = best else {
+    let Some(best) = best(current) else {
         return Err(VerifyError::EndorsementsMissing {
             wants: wants(family, platform, root),
         });
@@ -132,6 +144,12 @@ pub(super) fn choose(
         origin: best.origin,
         documents: best.documents,
     })
+}
+
+/// The newest; of equals the one that was offered first.
+fn best(candidates: Vec<Candidate>) -> Option<Candidate> {
+    // Of equal ones `max_by_key` takes the last.
+    candidates.into_iter().rev().max_by_key(Candidate::rank)
 }
 
 /// Those without a fault; if all have one, the first fault.
@@ -239,6 +257,15 @@ impl Candidate {
         )
     }
 
+    fn rank(&self) -> Rank {
+        Rank {
+            evaluation: self.tcb_info.tcb_evaluation_data_number,
+            tcb_info: self.windows.first().map(|window| window.from),
+            root_ca_crl: CrlNumber::of(&self.documents.root_ca_crl),
+            pck_crl: CrlNumber::of(&self.documents.pck_crl),
+        }
+    }
+
     fn not_current(&self, now: UnixMillis) -> Option<VerifyError> {
         self.windows
             .iter()
@@ -332,6 +359,23 @@ impl Candidate {
         Window::of("TCB signing certificate", leaf.validity())
             .fault(&self.origin, now)
             .map_or(Ok(()), Err)
+    }
+}
+
+impl CrlNumber {
+    /// None, and so the least, where there is no such number.
+    fn of(crl: &[u8]) -> Option<Self> {
+        let crl: CertificateList<Rfc5280> = CertificateList::from_der(crl).ok()?;
+        let extensions = crl.tbs_cert_list.crl_extensions?;
+        let number = extensions
+            .iter()
+            .find(|extension| extension.extn_id == CRL_NUMBER)?;
+        let number = Uint::from_der(number.extn_value.as_bytes()).ok()?;
+        let big_endian = number.as_bytes().to_vec();
+        Some(Self {
+            length: big_endian.len(),
+            big_endian,
+        })
     }
 }
 

@@ -148,6 +148,22 @@ pub(crate) fn verify(
     })
 }
 
+/// What the verdict on a file is that does not parse. Bytes after the quote are refused, but a fault of the
+/// quote itself is the graver one and is named in their place.
+pub(crate) fn graver_fault(
+    evidence: &[u8],
+    fault: VerifyError,
+    verify: impl FnOnce(&[u8]) -> Result<nautilus_core::RawClaims, VerifyError>,
+) -> VerifyError {
+    match fault {
+        VerifyError::TrailingBytes { offset, .. } => evidence
+            .get(..offset)
+            .and_then(|quote| verify(quote).err())
+            .unwrap_or(fault),
+        other => other,
+    }
+}
+
 /// What can be told of the quoting enclave without its endorsements.
 fn check_quoting_enclave(subject: &Subject<'_>) -> Result<(), VerifyError> {
     let vendor = subject.header.qe_vendor_id;
@@ -237,19 +253,3 @@ fn sgx_type(kind: u8) -> String {
 
 #[cfg(test)]
 mod tests;
-
-/// What the verdict on a file is that does not parse. Bytes after the quote are refused, but a fault of the
-/// quote itself is the graver one and is named in their place.
-pub(crate) fn graver_fault(
-    evidence: &[u8],
-    fault: VerifyError,
-    verify: impl FnOnce(&[u8]) -> Result<nautilus_core::RawClaims, VerifyError>,
-) -> VerifyError {
-    match fault {
-        VerifyError::TrailingBytes { offset, .. } => evidence
-            .get(..offset)
-            .and_then(|quote| verify(quote).err())
-            .unwrap_or(fault),
-        other => other,
-    }
-}

@@ -2,6 +2,7 @@
 
 use nautilus_agent::event::{BootFacts, EnclaveStatus, Event, What};
 use nautilus_core::AppraisalVerdict;
+use serde_json::Value;
 
 /// The lines of an event; none for events that only programs want.
 pub fn lines(event: &Event) -> Option<String> {
@@ -105,7 +106,11 @@ fn boot(facts: &BootFacts) -> String {
         ),
     )];
     for finding in facts.appraisal["findings"].as_array().into_iter().flatten() {
-        let mark = if finding["passed"] == true { "ok  " } else { "FAIL" };
+        let mark = match (&finding["checked"], &finding["passed"]) {
+            (Value::Bool(false), Value::Bool(true)) => "--  ",
+            (_, Value::Bool(true)) => "ok  ",
+            _ => "FAIL",
+        };
         let text = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
         lines.push(stage("", &format!("{mark} {}: {}", text("rule"), text("detail"))));
     }

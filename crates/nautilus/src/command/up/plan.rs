@@ -1,9 +1,11 @@
 //! Everything that `nautilus up` decides before it starts anything.
 
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nautilus_agent::config::{Config, Origin, parse_duration};
+use nautilus_agent::config::{Config, Origin, format_duration, parse_duration};
 use nautilus_agent::enclave_process::image_hash;
 use nautilus_agent::event::What;
 use nautilus_agent::runner::Settings;
@@ -12,6 +14,7 @@ use nautilus_ledger::EmbeddedLedger;
 use nautilus_tee::detect::{Detection, Detector};
 use nautilus_tee::simulated;
 use nautilus_verifier::VerifierKey;
+use rustix::fs::FlockOperation;
 
 use super::Up;
 use crate::cli::Global;
@@ -22,6 +25,8 @@ use crate::input::now;
 
 /// Time between samples where nobody says otherwise: short, so that a first run shows something.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
+/// Length of a window where nobody says otherwise: short for the same reason.
+const DEFAULT_WINDOW: Duration = Duration::from_secs(20);
 /// TEEs that this program can get evidence from.
 const ATTESTERS: [TeeKind; 1] = [TeeKind::Simulated];
 
@@ -45,6 +50,39 @@ pub struct Plan {
     pub verifier_key: VerifierKey,
     /// Where proofs are settled.
     pub ledger: EmbeddedLedger,
+    _lock: DataDirLock,
+}
+
+/// A data directory that this process alone uses, as long as this lives.
+struct DataDirLock(#[expect(dead_code, reason = "the lock goes when the file is closed")] File);
+
+impl DataDirLock {
+    fn take(data_dir: &Path) -> Result<Self, Failure> {
+        let path = data_dir.join("lock");
+        let failed = |error: std::io::Error| {
+            Failure::missing(error).context(format!("cannot lock {}", path.display()))
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(data_dir)
+            .map_err(failed)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::missing(anyhow::anyhow!(
+                "data directory {} is in use by another `nautilus up`: stop that one, or give another --data-dir",
+                data_dir.display()
+            ))),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
 }
 
 impl Plan {
@@ -56,16 +94,22 @@ impl Plan {
                 "the configuration says `enabled: false`: nothing to do"
             )));
         }
-        let window = parse_flag("--window", &up.window)?;
         let stop_after = up
             .stop_after
             .as_deref()
             .map(|text| parse_flag("--for", text))
             .transpose()?;
         let interval = interval(&config);
+        let window = match up.window.as_deref() {
+            Some(text) => parse_flag("--window", text)?,
+            None => DEFAULT_WINDOW.max(interval),
+        };
         if window < interval {
             return Err(Failure::usage(anyhow::anyhow!(
-                "--window is shorter than the time between samples"
+                "--window {} is shorter than the time between samples, {} by {}: give a longer window or a shorter --interval",
+                format_duration(window),
+                format_duration(interval),
+                origin(&config, "metrics_interval"),
             )));
         }
         let mut warnings: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
@@ -77,6 +121,7 @@ impl Plan {
         warnings.extend(unused_settings(&config));
 
         let data_dir = global.data_dir()?;
+        let lock = DataDirLock::take(&data_dir)?;
         let ledger_path = ledger::path(&data_dir);
         let key_path = data_dir.join("verifier/verifier.key");
         if ledger_path.exists() && !key_path.exists() {
@@ -118,6 +163,7 @@ impl Plan {
             policy: Policy::development(mrenclave, pcr_policy),
             verifier_key,
             ledger,
+            _lock: lock,
         })
     }
 }

@@ -44,20 +44,22 @@ pub fn listen() -> std::io::Result<Signals> {
     })
 }
 
-/// Waits for a signal or for the time to be over.
-pub async fn wait(mut signals: Signals, stop_after: Option<Duration>) -> StopReason {
-    let time_over = async {
-        match stop_after {
-            Some(after) => {
-                tokio::time::sleep(after).await;
-                StopReason::TimeOver(after)
+impl Signals {
+    /// Waits for a signal, or for the time to be over.
+    pub async fn wait(&mut self, stop_after: Option<Duration>) -> StopReason {
+        let time_over = async {
+            match stop_after {
+                Some(after) => {
+                    tokio::time::sleep(after).await;
+                    StopReason::TimeOver(after)
+                }
+                None => std::future::pending().await,
             }
-            None => std::future::pending().await,
+        };
+        tokio::select! {
+            reason = time_over => reason,
+            _ = self.interrupt.recv() => StopReason::Interrupted,
+            _ = self.terminate.recv() => StopReason::Terminated,
         }
-    };
-    tokio::select! {
-        reason = time_over => reason,
-        _ = signals.interrupt.recv() => StopReason::Interrupted,
-        _ = signals.terminate.recv() => StopReason::Terminated,
     }
 }

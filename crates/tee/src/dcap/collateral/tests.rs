@@ -1,8 +1,8 @@
-//! The signer's role, on certificates of a test root. What needs no other certificates is tested on real collateral.
+//! The signer's role and the rank of documents, on certificates and CRLs of a test root. What needs no other certificates is tested on real collateral.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, IsCa, KeyPair,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, CustomExtension,
+    DnType, IsCa, KeyIdMethod, KeyPair, SerialNumber, date_time_ymd,
 };
 
 use super::*;
@@ -32,6 +32,18 @@ impl Pki {
             .unwrap()
             .pem()
     }
+
+    fn crl(&self, number: &[u8]) -> Vec<u8> {
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2025, 1, 1),
+            next_update: date_time_ymd(2026, 1, 1),
+            crl_number: SerialNumber::from_slice(number),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().der().to_vec()
+    }
 }
 
 fn params(names: &[&str]) -> CertificateParams {
@@ -45,8 +57,8 @@ fn params(names: &[&str]) -> CertificateParams {
     params
 }
 
-/// Real documents; only the chain that is passed in is looked at.
-fn check(chain: &str, root: &Root, now: UnixMillis) -> Result<(), VerifyError> {
+/// Real documents.
+fn real(origin: &str) -> Candidate {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../vectors/sgx/sgx-v3-prod/collateral-0.json"
@@ -54,11 +66,14 @@ fn check(chain: &str, root: &Root, now: UnixMillis) -> Result<(), VerifyError> {
     let endorsement = Endorsement {
         kind: EndorsementKind::DcapCollateral,
         bytes: std::fs::read(path).unwrap(),
-        origin: "here".to_owned(),
+        origin: origin.to_owned(),
     };
-    Candidate::read(&endorsement)
-        .unwrap()
-        .check_signer("TCB Info", chain, now, root)
+    Candidate::read(&endorsement).unwrap()
+}
+
+/// Real documents, of which only the chain that is passed in is looked at.
+fn check(chain: &str, root: &Root, now: UnixMillis) -> Result<(), VerifyError> {
+    real("here").check_signer("TCB Info", chain, now, root)
 }
 
 fn refusal(chain: &str, root: &Root) -> String {
@@ -145,4 +160,51 @@ fn chains_that_hold_no_certificate_are_refused() {
         refusal(key, &root),
         "signer of TCB Info: PEM block `EC PRIVATE KEY` is no certificate"
     );
+}
+
+#[test]
+fn of_equal_documents_the_first_is_taken() {
+    let best = best(vec![real("first"), real("second"), real("third")]).unwrap();
+    assert_eq!(best.origin, "first");
+}
+
+#[test]
+fn documents_that_differ_only_in_a_crl_rank_by_its_number() {
+    let pki = Pki::new("A Root");
+    let offer = |origin: &str, change: &dyn Fn(&mut QuoteCollateralV3)| {
+        let mut candidate = real(origin);
+        candidate.documents.root_ca_crl = pki.crl(&[1]);
+        candidate.documents.pck_crl = pki.crl(&[0x7f]);
+        change(&mut candidate.documents);
+        candidate
+    };
+    let plain = |origin: &str| offer(origin, &|_| ());
+    // More bytes, a higher bit, and the other CRL, whichever is offered first.
+    let newer: [&dyn Fn(&mut QuoteCollateralV3); 4] = [
+        &|documents| documents.pck_crl = pki.crl(&[0x01, 0x00]),
+        &|documents| documents.pck_crl = pki.crl(&[0x80]),
+        &|documents| documents.root_ca_crl = pki.crl(&[2]),
+        &|documents| documents.pck_crl = pki.crl(&[0xff; 20]),
+    ];
+    for change in newer {
+        assert_eq!(
+            best(vec![plain("old"), offer("new", change)]).unwrap().origin,
+            "new"
+        );
+        assert_eq!(
+            best(vec![offer("new", change), plain("old")]).unwrap().origin,
+            "new"
+        );
+    }
+    let unreadable = || offer("unreadable", &|documents| documents.pck_crl = vec![0x30, 0]);
+    assert_eq!(best(vec![unreadable(), plain("old")]).unwrap().origin, "old");
+}
+
+#[test]
+fn an_evaluation_outranks_a_crl() {
+    let pki = Pki::new("A Root");
+    let (mut evaluated, mut listed) = (real("evaluated"), real("listed"));
+    evaluated.tcb_info.tcb_evaluation_data_number += 1;
+    listed.documents.root_ca_crl = pki.crl(&[0xff; 20]);
+    assert_eq!(best(vec![listed, evaluated]).unwrap().origin, "evaluated");
 }

@@ -33,14 +33,14 @@ use self::yaml::{Document, Entry};
 pub const DEFAULT_DIRECTORY: &str = "/etc/nautilus";
 
 /// Variables with the prefix that others than the configuration read.
-const OTHER_VARIABLES: [&str; 2] = ["NAUTILUS_DATA_DIR", "NAUTILUS_LOG"];
+const OTHER_VARIABLES: [&str; 1] = ["NAUTILUS_DATA_DIR"];
 
 /// All that a configuration is made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
     /// The one file to read (`--config`). It must exist, and stands in place of `directory`.
     pub file: Option<PathBuf>,
-    /// The directory of `config.yaml` and `config.d` (`--config-dir`). What is absent is not read.
+    /// The directory of `config.yaml` and `config.d`. What is absent is not read.
     pub directory: PathBuf,
     /// The environment. Only names that begin with `NAUTILUS_` are looked at.
     pub environment: Vec<(String, String)>,

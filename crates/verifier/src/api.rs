@@ -1,8 +1,7 @@
 //! Bodies of the verifier's HTTP API. All JSON; every answer but a success is an [`ApiError`].
 
 use nautilus_core::{
-    AppraisalVerdict, ChallengeTerms, Digest32, EvidenceFile, EvidenceId, NodeId, PublicKey, SuiAddress,
-    UnixMillis,
+    AppraisalVerdict, Digest32, EvidenceFile, EvidenceId, NodeId, PublicKey, SuiAddress, UnixMillis,
 };
 use nautilus_core::{Assurance, Purpose};
 use nautilus_proof::Registration;
@@ -35,7 +34,7 @@ pub struct Registered {
     pub node: NodeId,
 }
 
-/// `POST /v1/challenges`: asks for a challenge. The answer is [`ChallengeTerms`].
+/// `POST /v1/challenges`: asks for a challenge. The answer is [`nautilus_core::ChallengeTerms`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChallengeRequest {
@@ -44,9 +43,6 @@ pub struct ChallengeRequest {
     /// What for.
     pub purpose: Purpose,
 }
-
-/// Answer to `POST /v1/challenges`.
-pub type ChallengeReply = ChallengeTerms;
 
 /// `POST /v1/attestations`: has evidence verified and appraised. The answer is [`AttestationOutcome`].
 #[derive(Clone, Debug, Serialize, Deserialize)]

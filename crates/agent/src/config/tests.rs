@@ -366,7 +366,6 @@ fn only_yaml_files_are_read_and_the_others_are_warned_of() {
         .env("NAUTILUS_METRIC_INTERVAL", "5s")
         .env("NAUTILUS_FROBNICATE", "1")
         .env("NAUTILUS_DATA_DIR", "/x")
-        .env("NAUTILUS_LOG", "debug")
         .env("PATH", "/bin");
     let config = node.load().unwrap();
     let unknown = |name: &str, nearest| Warning::UnknownVariable {

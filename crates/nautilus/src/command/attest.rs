@@ -1,6 +1,6 @@
 //! `nautilus attest`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -29,7 +29,7 @@ pub struct Attest {
     /// The relying party's challenge: 32 bytes [default: random ones, printed]
     #[arg(long, value_name = "HEX")]
     challenge: Option<Digest32>,
-    /// Where to write the evidence file
+    /// Where to write the evidence file; `-` for standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
@@ -64,6 +64,10 @@ impl Attest {
             self.purpose(),
             challenge,
         ))?;
+        if self.output == Path::new("-") {
+            output::line(attested.to_json())?;
+            return Ok(ExitCode::SUCCESS);
+        }
         std::fs::write(&self.output, attested.to_json()).map_err(|error| {
             Failure::missing(error).context(format!("cannot write {}", self.output.display()))
         })?;

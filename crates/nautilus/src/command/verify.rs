@@ -24,7 +24,8 @@ use crate::output::{self, Text};
 pub struct Verify {
     /// Evidence to verify; `-` for standard input
     file: PathBuf,
-    /// Collateral of the vendor: a file, or a directory of .json files; may be given several times
+    /// The vendor's endorsements (DCAP collateral): a file, or a directory of .json files; may be given several
+    /// times. Those that an evidence file carries count only where these have none for it
     #[arg(long, value_name = "PATH")]
     endorsements: Vec<PathBuf>,
     /// Policy to appraise the evidence by

@@ -119,6 +119,12 @@ impl Plan {
             detection,
         } = Choice::make(&config)?;
         warnings.extend(unused_settings(&config));
+        if !up.listen.ip().is_loopback() {
+            warnings.push(format!(
+                "page and API have no authentication yet, and {} is not loopback: whoever reaches it can use them",
+                up.listen
+            ));
+        }
 
         let data_dir = global.data_dir()?;
         let lock = DataDirLock::take(&data_dir)?;

@@ -1,7 +1,5 @@
 //! The node's time: wall time that never goes back.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use nautilus_core::UnixMillis;
 use tokio::time::Instant;
 
@@ -68,11 +66,7 @@ impl NodeClock {
 
     /// The machine's wall time.
     pub(crate) fn wall() -> UnixMillis {
-        let passed = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis();
-        UnixMillis(u64::try_from(passed).unwrap_or(u64::MAX))
+        nautilus_verifier::now()
     }
 }
 

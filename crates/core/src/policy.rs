@@ -364,17 +364,18 @@ fn evaluation(expect: &Expect<u32>, found: Option<u32>) -> Finding {
     }
 }
 
+/// A rule on something that the evidence does not have.
+fn absent(rule: &str, name: &str, claims: &Claims) -> Finding {
+    let found = format!("evidence of `{}` has no {name}", claims.tee);
+    finding(rule, false, "a value", &found)
+}
+
 fn measurement(name: &str, expect: &Expect<Measurement>, claims: &Claims) -> Finding {
     let rule = format!("measurements.{name}");
     match (expect, claims.measurements.get(name)) {
         (Expect::Ignore { because }, _) => Finding::unchecked(rule, because),
         (expect, Some(found)) => equal(&rule, expect, found),
-        (_, None) => finding(
-            &rule,
-            false,
-            "a value",
-            &format!("evidence of `{}` has no {name}", claims.tee),
-        ),
+        (_, None) => absent(&rule, name, claims),
     }
 }
 
@@ -390,12 +391,7 @@ fn attribute(name: &str, expect: &Expect<String>, claims: &Claims) -> Finding {
             finding(&rule, passed, &format!("at least {least}"), found)
         }
         (expect, Some(found)) => equal(&rule, expect, found),
-        (_, None) => finding(
-            &rule,
-            false,
-            "a value",
-            &format!("evidence of `{}` has no {name}", claims.tee),
-        ),
+        (_, None) => absent(&rule, name, claims),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use nautilus_core::{Endorsement, EndorsementKind, Endorsements, UnixMillis};
+use nautilus_core::{Endorsement, EndorsementKind, Endorsements};
 
 use crate::failure::Failure;
 
@@ -75,12 +75,4 @@ fn endorsement_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     }
     files.sort();
     Ok(files)
-}
-
-/// The machine's time.
-pub fn now() -> UnixMillis {
-    let passed = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    UnixMillis(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX))
 }

@@ -2,7 +2,6 @@
 //! who reaches the port can make work, so it belongs on loopback until the attested channel carries it.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -11,13 +10,14 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use nautilus_core::{MAX_EVIDENCE_FILE, UnixMillis};
+use nautilus_core::MAX_EVIDENCE_FILE;
 use nautilus_proof::MAX_PROOF;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::ApiError;
 use crate::service::{Refusal, Verifier};
+use crate::wall_clock::now;
 
 /// Largest body of the small requests.
 const MAX_SMALL: usize = 16 * 1024;
@@ -124,12 +124,4 @@ fn status(refusal: &Refusal) -> StatusCode {
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal::BadRequest(error.to_string()))
-}
-
-fn now() -> UnixMillis {
-    let passed = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis();
-    UnixMillis(u64::try_from(passed).unwrap_or(u64::MAX))
 }

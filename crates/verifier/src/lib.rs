@@ -11,8 +11,10 @@ mod key;
 pub mod private_file;
 mod service;
 mod told;
+mod wall_clock;
 
 pub use http::router;
 pub use key::{KeyError, VerifierKey};
 pub use service::{Refusal, Verifier};
 pub use told::told;
+pub use wall_clock::now;

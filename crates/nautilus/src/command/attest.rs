@@ -7,13 +7,13 @@ use clap::{Args, ValueEnum};
 use nautilus_agent::attest::attest_once;
 use nautilus_core::{Challenge, Digest32, Purpose};
 use nautilus_tee::simulated::Vendor;
+use nautilus_verifier::now;
 
 use crate::cli::Global;
 use crate::command::config::ConfigFlags;
 use crate::command::up::{Choice, enclave_image};
 use crate::command::verify::simulated_directory;
 use crate::failure::Failure;
-use crate::input::now;
 use crate::output;
 
 /// Make evidence that answers a challenge, and write it to a file.

@@ -10,11 +10,11 @@ use nautilus_ledger::{
     ClaimRequest, EmbeddedLedger, Genesis, LedgerFileError, LedgerView, Rules, SubmitError, Transaction,
     replay,
 };
+use nautilus_verifier::now;
 use serde_json::{Value, json};
 
 use crate::cli::Global;
 use crate::failure::Failure;
-use crate::input::now;
 use crate::output::{self, Text};
 
 /// Read the embedded ledger, also while `nautilus up` writes it, and claim its rewards.

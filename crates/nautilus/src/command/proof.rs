@@ -9,13 +9,14 @@ use nautilus_core::{
     UnixMillis, Verified,
 };
 use nautilus_proof::{CHECKS, PerformanceProof, ProofError};
+use nautilus_verifier::now;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::Global;
 use crate::command::verify::{Trust, add_findings, read_policy, verify_with};
 use crate::failure::{Failure, REJECTED};
-use crate::input::{now, read_bounded, read_endorsements};
+use crate::input::{read_bounded, read_endorsements};
 use crate::output::{self, Text};
 
 /// Most bytes of proofs that are read at once.

@@ -18,14 +18,13 @@ use nautilus_agent::page;
 use nautilus_agent::runner::{Agent, AgentError};
 use nautilus_agent::told;
 use nautilus_tee::simulated::Vendor;
-use nautilus_verifier::Verifier;
+use nautilus_verifier::{Verifier, now};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::cli::Global;
 use crate::command::config::ConfigFlags;
 use crate::failure::Failure;
-use crate::input::now;
 use plan::Plan;
 pub use plan::{Choice, enclave_image};
 use printer::{Lines, Printer};

@@ -9,11 +9,12 @@ use nautilus_core::{
     Finding, MAX_EVIDENCE, MAX_EVIDENCE_FILE, Policy, Tcb, TeeKind, UnixMillis, Verified, VerifierSet,
     VerifyError,
 };
+use nautilus_verifier::now;
 use serde::Serialize;
 
 use crate::cli::Global;
 use crate::failure::{Failure, MISSING, REJECTED, printable};
-use crate::input::{now, read_bounded, read_endorsements};
+use crate::input::{read_bounded, read_endorsements};
 use crate::output::{self, Text};
 
 /// Verify evidence: raw quotes of any known TEE, recognised by content, or an evidence file.

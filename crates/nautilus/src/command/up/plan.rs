@@ -13,7 +13,7 @@ use nautilus_core::{Measurement, Policy, TeeKind, VerifierSet};
 use nautilus_ledger::EmbeddedLedger;
 use nautilus_tee::detect::{Detection, Detector};
 use nautilus_tee::simulated;
-use nautilus_verifier::VerifierKey;
+use nautilus_verifier::{VerifierKey, now};
 use rustix::fs::FlockOperation;
 
 use super::Up;
@@ -21,7 +21,6 @@ use crate::cli::Global;
 use crate::command::ledger;
 use crate::command::verify::simulated_directory;
 use crate::failure::Failure;
-use crate::input::now;
 
 /// Time between samples where nobody says otherwise: short, so that a first run shows something.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);

@@ -59,5 +59,6 @@ async fn exchange(
         tee: facts.tee,
         bytes: evidence,
         user_data: Some(user_data),
+        event_log: None,
     })
 }

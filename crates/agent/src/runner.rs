@@ -353,6 +353,7 @@ impl Agent {
                 tee: enclave.tee()?,
                 bytes: evidence,
                 user_data: Some(user_data),
+                event_log: None,
             },
             challenge: terms.challenge(),
             endorsements: simulated_endorsements(&self.settings.simulated)?,

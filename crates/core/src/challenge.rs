@@ -106,6 +106,11 @@ impl ReportData {
     pub const fn as_bytes(&self) -> &[u8; 64] {
         &self.0
     }
+
+    /// What stands in for the bytes where a TEE signs 32 and no more: their SHA-256.
+    pub fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(self.0).into()
+    }
 }
 
 /// Head and length of the node's event log when evidence was made.
@@ -173,12 +178,17 @@ impl SignedMessage for EvidenceName {
 }
 
 impl EvidenceId {
-    /// The id of evidence of kind `tee` with this report data.
-    pub fn of(tee: TeeKind, report_data: &[u8; 64]) -> Self {
+    /// The id of evidence of kind `tee` with this report data. Where the format has no room for the 64 bytes, the
+    /// name holds the SHA-256 of what was signed, and no digest of user data.
+    pub fn of(tee: TeeKind, report_data: &[u8]) -> Self {
         let (mut challenge, mut user_data) = ([0; 32], [0; 32]);
-        let (first, second) = report_data.split_at(32);
-        challenge.copy_from_slice(first);
-        user_data.copy_from_slice(second);
+        match report_data.split_at_checked(32) {
+            Some((first, second)) if second.len() == 32 => {
+                challenge.copy_from_slice(first);
+                user_data.copy_from_slice(second);
+            }
+            _ => challenge.copy_from_slice(&Sha256::digest(report_data)),
+        }
         let name = EvidenceName {
             tee,
             challenge: Digest32(challenge),

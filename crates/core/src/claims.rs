@@ -108,10 +108,10 @@ pub struct Shortfall {
 }
 
 /// The state of the platform's trusted computing base, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tcb {
-    /// The vendor's verdict.
-    pub status: TcbStatus,
+    /// The vendor's verdict; none where the vendor publishes no levels, or the platform meets none of them.
+    pub status: Option<TcbStatus>,
     /// Date of the level that the platform meets, as the vendor writes it.
     pub date: Option<String>,
     /// Advisories that apply at this level.
@@ -120,6 +120,44 @@ pub struct Tcb {
     pub evaluation: Option<u32>,
     /// What is missing to the newest level.
     pub shortfalls: Vec<Shortfall>,
+    /// The same platform under the vendor's other evaluation data, where those came along too: what it was, or
+    /// what it is going to be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_evaluations: Vec<Tcb>,
+}
+
+/// Whether somebody asked if the vendor takes back the certificates that were relied upon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Revocation {
+    /// The revocation lists of the chain were checked.
+    Checked {
+        /// When the first of the lists stops being current, where they say.
+        until: Option<UnixMillis>,
+    },
+    /// There are such lists, and none came along.
+    Unchecked {
+        /// Which are missing.
+        because: String,
+    },
+    /// There is nothing that could be revoked by a list.
+    NotApplicable {
+        /// Why not.
+        because: &'static str,
+    },
+}
+
+/// An event that the firmware measured, of an event log whose replay gives the signed registers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LoggedEvent {
+    /// The register that it extends, as in [`Claims::measurements`].
+    pub register: String,
+    /// Its type as the log's specification names it, such as `EV_EFI_BOOT_SERVICES_APPLICATION`.
+    pub event: String,
+    /// What was extended.
+    pub digest: Measurement,
+    /// What it says it measured, for people. The digest covers it only for some types of event.
+    pub detail: String,
 }
 
 /// Which physical device signed.
@@ -188,7 +226,7 @@ pub struct Claims {
     pub assurance: Assurance,
     /// Canonical identity of the evidence.
     pub evidence_id: EvidenceId,
-    /// The 64 bytes that the caller had signed.
+    /// What the caller had signed: its 64 bytes, or what the TEE's format has room for (`docs/wire.md`).
     pub report_data: Measurement,
     /// What the report data was held against; `unchecked: …` where nothing was.
     pub binding: String,
@@ -206,6 +244,13 @@ pub struct Claims {
     pub attributes: BTreeMap<String, String>,
     /// Deviations among the unsigned bytes.
     pub unsigned: Vec<UnsignedFact>,
+    /// Whether the certificates were held against revocation lists.
+    pub revocation: Revocation,
+    /// When the TEE says that it signed, where its format has a time.
+    pub made_at: Option<UnixMillis>,
+    /// The firmware's event log, where it came along: its replay gives the measurements.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub event_log: Vec<LoggedEvent>,
     /// When the endorsements used here stop being current.
     pub endorsed_until: Option<UnixMillis>,
 }

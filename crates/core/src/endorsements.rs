@@ -10,6 +10,21 @@ use serde::{Deserialize, Serialize};
 pub enum EndorsementKind {
     /// Intel DCAP collateral as one JSON object: TCB info, QE identity, CRLs, and their chains.
     DcapCollateral,
+    /// One X.509 certificate in DER, such as AMD's VCEK or an intermediate of a TPM maker.
+    Certificate,
+    /// One X.509 certificate revocation list in DER.
+    Crl,
+}
+
+impl EndorsementKind {
+    /// What it is called in messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DcapCollateral => "DCAP collateral",
+            Self::Certificate => "certificate",
+            Self::Crl => "certificate revocation list",
+        }
+    }
 }
 
 /// One document of a vendor. Untrusted until a verifier has checked its signatures.
@@ -50,9 +65,6 @@ pub struct Want {
 
 impl fmt::Display for Want {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            EndorsementKind::DcapCollateral => "DCAP collateral",
-        };
-        write!(f, "{kind} for {}", self.subject)
+        write!(f, "{} for {}", self.kind.as_str(), self.subject)
     }
 }

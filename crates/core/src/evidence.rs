@@ -24,6 +24,8 @@ pub struct Evidence {
     pub bytes: Vec<u8>,
     /// Canonical bytes of [`crate::BoundUserData`], where they came along.
     pub user_data: Option<Vec<u8>>,
+    /// The firmware's event log (TCG or CCEL), where it came along.
+    pub event_log: Option<Vec<u8>>,
 }
 
 /// An evidence file: evidence with its challenge, what it binds, and the endorsements of its time, so that
@@ -106,6 +108,8 @@ struct Json {
     challenge: Challenge,
     user_data: String,
     evidence: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event_log: Option<String>,
     endorsements: Vec<JsonEndorsement>,
 }
 
@@ -134,6 +138,7 @@ impl From<EvidenceFile> for Json {
             challenge: file.challenge,
             user_data: STANDARD.encode(file.evidence.user_data.as_deref().unwrap_or_default()),
             evidence: STANDARD.encode(&file.evidence.bytes),
+            event_log: file.evidence.event_log.map(|log| STANDARD.encode(log)),
             endorsements,
         }
     }
@@ -176,6 +181,7 @@ impl TryFrom<Json> for EvidenceFile {
                 tee: file.tee_type,
                 bytes: decode(&file.evidence, "evidence")?,
                 user_data: Some(user_data),
+                event_log: file.event_log.map(|log| decode(&log, "event_log")).transpose()?,
             },
             challenge: file.challenge,
             endorsements: Endorsements(endorsements),
@@ -195,6 +201,7 @@ mod tests {
                 tee: TeeKind::Sgx,
                 bytes: vec![1, 2, 3],
                 user_data: Some(vec![4, 5]),
+                event_log: Some(vec![6]),
             },
             challenge: Challenge::from_digest(Digest32([7; 32])),
             endorsements: Endorsements(vec![Endorsement {

@@ -24,13 +24,15 @@ mod message;
 mod policy;
 mod tee;
 mod time;
+mod trust;
 mod verify;
 
 pub use appraisal::{Appraisal, AppraisalVerdict, Finding};
 pub use attest::{AttestError, Attester};
 pub use challenge::{BoundUserData, Challenge, ChallengeTerms, EventLogHead, Purpose, ReportData};
 pub use claims::{
-    Assurance, Claims, DeviceIdentity, Measurement, Shortfall, Tcb, TcbStatus, UnsignedFact, Verified,
+    Assurance, Claims, DeviceIdentity, LoggedEvent, Measurement, Revocation, Shortfall, Tcb, TcbStatus,
+    UnsignedFact, Verified,
 };
 pub use endorsements::{Endorsement, EndorsementKind, Endorsements, Want};
 pub use evidence::{Evidence, EvidenceFile, EvidenceFileError, MAX_EVIDENCE, MAX_EVIDENCE_FILE};
@@ -41,4 +43,5 @@ pub use message::{Kind, MAGIC, SignedMessage, VERSION, verify_ed25519};
 pub use policy::{Expect, Policy, PolicyError};
 pub use tee::{TeeKind, UnknownTee};
 pub use time::{ParseTimeError, UnixMillis};
+pub use trust::{AnchorRole, TrustAnchor, TrustAnchorError, TrustAnchors, UnknownRole};
 pub use verify::{Binding, Descriptor, RawClaims, TeeVerifier, VerifierSet, VerifierSetError, VerifyError};

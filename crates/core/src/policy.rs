@@ -164,7 +164,7 @@ impl Rules {
         let mut findings = vec![
             ordered("assurance", &self.assurance, claims.assurance),
             equal("debug", &self.debug, &claims.debug),
-            tcb_status(&self.tcb_status, claims.tcb.status),
+            tcb_status(&self.tcb_status, claims),
             advisories(&self.advisories, &claims.tcb.advisories),
             evaluation(&self.tcb_evaluation, claims.tcb.evaluation),
             Finding::new(
@@ -325,15 +325,17 @@ fn ordered<T: Ord + Display + Copy>(rule: &str, expect: &Expect<T>, found: T) ->
 }
 
 /// Statuses are declared best first, so "at least" means not after.
-fn tcb_status(expect: &Expect<TcbStatus>, found: TcbStatus) -> Finding {
-    match expect {
-        Expect::AtLeast(least) => finding(
+fn tcb_status(expect: &Expect<TcbStatus>, claims: &Claims) -> Finding {
+    match (expect, claims.tcb.status) {
+        (Expect::Ignore { because }, _) => Finding::unchecked("tcb_status", because),
+        (Expect::AtLeast(least), Some(found)) => finding(
             "tcb_status",
             found <= *least,
             &format!("at least {least}"),
             &found,
         ),
-        other => equal("tcb_status", other, &found),
+        (other, Some(found)) => equal("tcb_status", other, &found),
+        (_, None) => absent("tcb_status", "TCB status by its vendor", claims),
     }
 }
 

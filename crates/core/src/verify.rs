@@ -1,13 +1,15 @@
 //! The facade over all TEEs' verifiers: it owns every check that a backend could forget.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::challenge::{BoundUserData, ChallengeTerms};
 use crate::{
-    Assurance, Challenge, Claims, DeviceIdentity, Endorsements, Evidence, EvidenceId, MAX_EVIDENCE,
-    Measurement, Shortfall, Tcb, TeeKind, UnixMillis, UnsignedFact, Verified, Want,
+    Assurance, Challenge, Claims, DeviceIdentity, Endorsements, Evidence, EvidenceId, LoggedEvent,
+    MAX_EVIDENCE, Measurement, Revocation, Shortfall, Tcb, TeeKind, UnixMillis, UnsignedFact, Verified, Want,
 };
 
 /// How [`Claims::binding`] starts where the report data was not held against anything of the caller's.
@@ -47,13 +49,28 @@ pub trait TeeVerifier: Send + Sync {
         endorsements: &Endorsements,
         now: UnixMillis,
     ) -> Result<RawClaims, VerifyError>;
+
+    /// Replays the firmware's event log that came along with verified evidence: its events, if they give the
+    /// registers that were signed.
+    ///
+    /// # Errors
+    /// If the log cannot be read or gives other values, or evidence of this kind has none.
+    fn replay(&self, claims: &RawClaims, event_log: &[u8]) -> Result<Vec<LoggedEvent>, VerifyError> {
+        let (_, _) = (claims, event_log);
+        let format = self.descriptor().format;
+        Err(VerifyError::Unsupported {
+            what: format!(
+                "an event log beside evidence of format `{format}`, which signs no register of one"
+            ),
+        })
+    }
 }
 
 /// What a backend read from evidence that it verified.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RawClaims {
-    /// The 64 bytes of report data.
-    pub report_data: [u8; 64],
+    /// What the caller had signed; see [`Claims::report_data`].
+    pub report_data: Vec<u8>,
     /// See [`Claims::device`].
     pub device: DeviceIdentity,
     /// See [`Claims::debug`].
@@ -66,6 +83,10 @@ pub struct RawClaims {
     pub attributes: BTreeMap<String, String>,
     /// See [`Claims::unsigned`].
     pub unsigned: Vec<UnsignedFact>,
+    /// See [`Claims::revocation`].
+    pub revocation: Revocation,
+    /// See [`Claims::made_at`].
+    pub made_at: Option<UnixMillis>,
     /// See [`Claims::endorsed_until`].
     pub endorsed_until: Option<UnixMillis>,
 }
@@ -80,8 +101,8 @@ pub enum Binding<'a> {
     /// A challenge that came with the evidence: it must be answered, with the user data bound, but nobody here
     /// asked for it, so that it says nothing about freshness.
     Claimed(Challenge),
-    /// The exact 64 bytes.
-    ReportData(&'a [u8; 64]),
+    /// The exact bytes, or where they are 64 and the TEE signs only 32, their SHA-256.
+    ReportData(&'a [u8]),
     /// Nothing. The reason shows in the claims.
     Unchecked {
         /// Why that is right here.
@@ -162,6 +183,36 @@ pub enum VerifyError {
         /// Which, and why.
         what: String,
     },
+    /// A key that the relying party does not vouch for, where no vendor does.
+    #[error("key is not enrolled: {what}")]
+    KeyNotEnrolled {
+        /// Which, and what to do.
+        what: String,
+    },
+    /// A key that anybody could have, or could find out.
+    #[error("key is too weak: {what}")]
+    WeakKey {
+        /// Which, and why.
+        what: String,
+    },
+    /// A signature over other registers than it should be.
+    #[error("quote selects {found}, not {expected}")]
+    SelectionMismatch {
+        /// The registers that should be signed.
+        expected: String,
+        /// Those that are.
+        found: String,
+    },
+    /// An event log that does not give the signed register.
+    #[error("event log gives {register} the value {replayed}, the signed one is {signed}")]
+    EventLogMismatch {
+        /// The register.
+        register: String,
+        /// What the replay gives.
+        replayed: String,
+        /// What the TEE signed.
+        signed: String,
+    },
     /// A signature that does not verify.
     #[error("signature is invalid: {what}")]
     SignatureInvalid {
@@ -215,9 +266,9 @@ pub enum VerifyError {
     /// The report data is not the expected.
     #[error("report data is {found}, not {expected}")]
     ReportDataMismatch {
-        /// The 64 bytes asked for, in hex.
+        /// The bytes asked for, in hex.
         expected: String,
-        /// The 64 bytes signed, in hex.
+        /// The bytes signed, in hex.
         found: String,
     },
 }
@@ -328,10 +379,16 @@ impl VerifierSet {
         now: UnixMillis,
     ) -> Result<Verified<Claims>, VerifyError> {
         check_size(&evidence.bytes)?;
-        let raw = self
-            .verifier(evidence.tee)?
-            .verify(&evidence.bytes, endorsements, now)?;
+        let verifier = self.verifier(evidence.tee)?;
+        let raw = verifier.verify(&evidence.bytes, endorsements, now)?;
         let (binding, user_data) = check_binding(evidence, binding, &raw.report_data, now)?;
+        let event_log = match &evidence.event_log {
+            Some(log) => {
+                check_size(log)?;
+                verifier.replay(&raw, log)?
+            }
+            None => Vec::new(),
+        };
         let debug_or_simulated = raw.debug || evidence.tee == TeeKind::Simulated;
         Ok(Verified::seal(Claims {
             tee: evidence.tee,
@@ -341,7 +398,7 @@ impl VerifierSet {
                 evidence.tee.assurance()
             },
             evidence_id: EvidenceId::of(evidence.tee, &raw.report_data),
-            report_data: Measurement(raw.report_data.to_vec()),
+            report_data: Measurement(raw.report_data),
             binding,
             user_data,
             device: raw.device,
@@ -350,8 +407,41 @@ impl VerifierSet {
             measurements: raw.measurements,
             attributes: raw.attributes,
             unsigned: raw.unsigned,
+            revocation: raw.revocation,
+            made_at: raw.made_at,
+            event_log,
             endorsed_until: raw.endorsed_until,
         }))
+    }
+
+    /// Verifies a batch on `threads` threads. Results stand in the order of the batch.
+    pub fn verify_many(
+        &self,
+        batch: &[(Evidence, Binding<'_>)],
+        endorsements: &Endorsements,
+        now: UnixMillis,
+        threads: NonZeroUsize,
+    ) -> Vec<Result<Verified<Claims>, VerifyError>> {
+        let verify = |part: &[(Evidence, Binding<'_>)]| -> Vec<_> {
+            part.iter()
+                .map(|(evidence, binding)| self.verify(evidence, *binding, endorsements, now))
+                .collect()
+        };
+        if threads.get() == 1 || batch.len() < 2 {
+            return verify(batch);
+        }
+        let verify = &verify;
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = batch
+                .chunks(batch.len().div_ceil(threads.get()))
+                .map(|part| (part, scope.spawn(move || verify(part))))
+                .collect();
+            // A worker that died verified nothing: its part is done again here, where a panic is the caller's.
+            workers
+                .into_iter()
+                .flat_map(|(part, worker)| worker.join().unwrap_or_else(|_| verify(part)))
+                .collect()
+        })
     }
 
     fn verifier(&self, tee: TeeKind) -> Result<&dyn TeeVerifier, VerifyError> {
@@ -376,7 +466,7 @@ fn check_size(evidence: &[u8]) -> Result<(), VerifyError> {
 fn check_binding(
     evidence: &Evidence,
     binding: Binding<'_>,
-    report_data: &[u8; 64],
+    report_data: &[u8],
     now: UnixMillis,
 ) -> Result<(String, Option<BoundUserData>), VerifyError> {
     match binding {
@@ -414,7 +504,9 @@ fn check_binding(
                 format!("{UNCHECKED}it answers challenge {digest}, which came with the evidence itself");
             Ok((binding, Some(user_data)))
         }
-        Binding::ReportData(expected) if expected == report_data => Ok(("report data".to_owned(), None)),
+        Binding::ReportData(expected) if carries(report_data, expected) => {
+            Ok(("report data".to_owned(), None))
+        }
         Binding::ReportData(expected) => Err(VerifyError::ReportDataMismatch {
             expected: hex::encode(expected),
             found: hex::encode(report_data),
@@ -423,23 +515,30 @@ fn check_binding(
     }
 }
 
+/// Whether what the TEE signed stands for `expected`: the bytes themselves, or where they are 64 and the TEE's
+/// format takes 32, their SHA-256.
+fn carries(signed: &[u8], expected: &[u8]) -> bool {
+    signed == expected || (expected.len() == 64 && signed == Sha256::digest(expected).as_slice())
+}
+
 fn check_challenge(
     evidence: &Evidence,
     challenge: Challenge,
-    report_data: &[u8; 64],
+    report_data: &[u8],
 ) -> Result<BoundUserData, VerifyError> {
     let user_data = evidence.user_data.as_deref().unwrap_or_default();
     let expected = challenge.bind_bytes(user_data);
-    let (expected_challenge, expected_bound) = expected.as_bytes().split_at(32);
-    let (found_challenge, found_bound) = report_data.split_at(32);
-    if expected_challenge != found_challenge {
-        return Err(VerifyError::ChallengeMismatch {
-            expected: hex::encode(expected_challenge),
-            found: hex::encode(found_challenge),
+    if !carries(report_data, expected.as_bytes()) {
+        let (expected_challenge, _) = expected.as_bytes().split_at(32);
+        let challenge_answered = report_data.len() == 64 && report_data.starts_with(expected_challenge);
+        return Err(if challenge_answered {
+            VerifyError::UserDataMismatch
+        } else {
+            VerifyError::ChallengeMismatch {
+                expected: hex::encode(expected_challenge),
+                found: hex::encode(report_data.get(..32).unwrap_or(report_data)),
+            }
         });
-    }
-    if expected_bound != found_bound {
-        return Err(VerifyError::UserDataMismatch);
     }
     let invalid = |what: &str| VerifyError::UserDataInvalid {
         what: what.to_owned(),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use nautilus_core::{Endorsement, EndorsementKind, Endorsements};
+use nautilus_core::{AnchorRole, Endorsement, EndorsementKind, Endorsements, TrustAnchor, TrustAnchors};
 
 use crate::failure::Failure;
 
@@ -34,7 +34,9 @@ pub fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
 pub fn read_endorsements(paths: &[PathBuf]) -> Result<Endorsements, Failure> {
     let mut endorsements = Vec::new();
     for path in paths {
-        for file in endorsement_files(path)? {
+        for file in files_in(path, |file| {
+            file.extension().is_some_and(|extension| extension == "json")
+        })? {
             let bytes = read_bounded(&file, Endorsements::MAX_SIZE)?;
             if bytes.len() > Endorsements::MAX_SIZE {
                 let limit = Endorsements::MAX_SIZE;
@@ -54,7 +56,58 @@ pub fn read_endorsements(paths: &[PathBuf]) -> Result<Endorsements, Failure> {
     Ok(Endorsements(endorsements))
 }
 
-fn endorsement_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// Reads what the user vouches for: `ROLE=PATH`, or directories with a folder for each role.
+pub fn read_trust_anchors(arguments: &[String]) -> Result<TrustAnchors, Failure> {
+    let mut anchors = Vec::new();
+    for argument in arguments {
+        let named = argument
+            .split_once('=')
+            .and_then(|(role, path)| Some((role.parse::<AnchorRole>().ok()?, PathBuf::from(path))));
+        let folders = match named {
+            Some(named) => vec![named],
+            None => role_folders(Path::new(argument))?,
+        };
+        for (role, path) in folders {
+            for file in files_in(&path, |_| true)? {
+                let bytes = read_bounded(&file, TrustAnchors::MAX_SIZE)?;
+                let origin = file.display().to_string();
+                let anchor = TrustAnchor { role, bytes, origin };
+                if anchor.bytes.len() > TrustAnchors::MAX_SIZE {
+                    let limit = TrustAnchors::MAX_SIZE;
+                    return Err(Failure::usage(
+                        anchor.refused(format!("more than the {limit} bytes allowed")),
+                    ));
+                }
+                anchors.push(anchor);
+            }
+        }
+    }
+    Ok(TrustAnchors(anchors))
+}
+
+fn role_folders(directory: &Path) -> Result<Vec<(AnchorRole, PathBuf)>, Failure> {
+    let roles = AnchorRole::ALL.map(AnchorRole::as_str).join(", ");
+    if !directory.is_dir() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--trust {}: expected ROLE=PATH, or a directory with folders named by role; roles are {roles}",
+            directory.display()
+        )));
+    }
+    let folders: Vec<_> = AnchorRole::ALL
+        .into_iter()
+        .map(|role| (role, directory.join(role.as_str())))
+        .filter(|(_, folder)| folder.is_dir())
+        .collect();
+    if folders.is_empty() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--trust {}: the directory has no folder named by a role: {roles}",
+            directory.display()
+        )));
+    }
+    Ok(folders)
+}
+
+fn files_in(path: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -63,7 +116,7 @@ fn endorsement_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(unreadable)? {
         let file = entry.map_err(unreadable)?.path();
-        if file.extension().is_some_and(|extension| extension == "json") {
+        if wanted(&file) {
             files.push(file);
         }
         if files.len() > MAX_DIRECTORY {

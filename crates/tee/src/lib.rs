@@ -15,32 +15,45 @@
 
 pub mod dcap;
 pub mod detect;
+pub mod eventlog;
+pub mod keystone;
+pub mod nitro;
+pub mod sev_snp;
 pub mod sgx;
 #[cfg(any(feature = "attest", feature = "verify"))]
 pub mod simulated;
 pub mod tdx;
+pub mod tpm;
+pub mod trustzone;
 
 #[cfg(feature = "verify")]
-use nautilus_core::{TeeVerifier, VerifierSet};
+use nautilus_core::{TeeVerifier, TrustAnchorError, TrustAnchors, VerifierSet};
 
-/// The list: one line for every TEE whose evidence can be verified. The simulated TEE is never on it.
+/// The list: one line for every TEE whose evidence can be verified. The simulated TEE is never on it. Vendors'
+/// roots are built in; `anchors` are what the relying party vouches for where no vendor does.
+///
+/// # Errors
+/// If an anchor cannot be used as what it is given for.
 #[cfg(feature = "verify")]
-pub fn verifiers() -> Vec<Box<dyn TeeVerifier>> {
-    vec![
+pub fn verifiers(anchors: &TrustAnchors) -> Result<Vec<Box<dyn TeeVerifier>>, TrustAnchorError> {
+    Ok(vec![
         // In the order in which raw bytes are recognised.
         Box::new(sgx::Verifier::intel()),
         Box::new(tdx::Verifier::intel()),
-    ]
+    ])
 }
 
 /// Verifiers of everything on the list, and of nothing simulated.
+///
+/// # Errors
+/// If an anchor cannot be used as what it is given for.
 #[cfg(feature = "verify")]
-pub fn production() -> VerifierSet {
+pub fn production(anchors: &TrustAnchors) -> Result<VerifierSet, TrustAnchorError> {
     #[expect(
         clippy::expect_used,
         reason = "the list holds no simulated TEE, and a test holds the list to that"
     )]
-    VerifierSet::production(verifiers()).expect("the list holds no simulated TEE")
+    Ok(VerifierSet::production(verifiers(anchors)?).expect("the list holds no simulated TEE"))
 }
 
 #[cfg(test)]
@@ -52,11 +65,13 @@ mod tests {
 
     #[test]
     fn the_list_makes_a_production_set_without_repetition() {
-        let tees: Vec<TeeKind> = verifiers()
+        let none = TrustAnchors::default();
+        let tees: Vec<TeeKind> = verifiers(&none)
+            .unwrap()
             .iter()
             .map(|verifier| verifier.descriptor().tee)
             .collect();
         assert_eq!(tees, [TeeKind::Sgx, TeeKind::Tdx]);
-        assert!(VerifierSet::production(verifiers()).is_ok());
+        assert!(VerifierSet::production(verifiers(&none).unwrap()).is_ok());
     }
 }

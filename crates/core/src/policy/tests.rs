@@ -1,5 +1,5 @@
 use super::*;
-use crate::{AppraisalVerdict, DeviceIdentity, EvidenceId, Tcb, TeeKind};
+use crate::{AppraisalVerdict, DeviceIdentity, EvidenceId, Revocation, Tcb, TeeKind};
 
 const POLICY: &str = r#"
 name: test
@@ -29,15 +29,19 @@ fn claims() -> Claims {
         },
         debug: false,
         tcb: Tcb {
-            status: TcbStatus::UpToDate,
+            status: Some(TcbStatus::UpToDate),
             date: None,
             advisories: vec!["INTEL-SA-00615".to_owned()],
             evaluation: Some(17),
             shortfalls: Vec::new(),
+            other_evaluations: Vec::new(),
         },
         measurements: BTreeMap::from([("mrenclave".to_owned(), Measurement(vec![0xbb]))]),
         attributes: BTreeMap::new(),
         unsigned: Vec::new(),
+        revocation: Revocation::Checked { until: None },
+        made_at: None,
+        event_log: Vec::new(),
         endorsed_until: None,
     }
 }
@@ -105,7 +109,10 @@ fn a_verdict_lasts_no_longer_than_the_endorsements() {
 fn each_rule_rejects_alone() {
     assert_eq!(failed(|c| c.assurance = Assurance::MeasuredBoot), ["assurance"]);
     assert_eq!(failed(|c| c.debug = true), ["debug"]);
-    assert_eq!(failed(|c| c.tcb.status = TcbStatus::OutOfDate), ["tcb_status"]);
+    assert_eq!(
+        failed(|c| c.tcb.status = Some(TcbStatus::OutOfDate)),
+        ["tcb_status"]
+    );
     assert_eq!(
         failed(|c| c.tcb.advisories.push("INTEL-SA-00001".to_owned())),
         ["advisories"]
@@ -268,7 +275,7 @@ fn at_least_follows_the_order_of_each_claim() {
     );
     let verdict = |status| {
         let mut changed = claims();
-        changed.tcb.status = status;
+        changed.tcb.status = Some(status);
         appraise(&floor, changed).verdict()
     };
     assert_eq!(verdict(TcbStatus::SWHardeningNeeded), AppraisalVerdict::Accepted);

@@ -1,19 +1,19 @@
 use super::*;
-use crate::{BootId, Digest32, EventLogHead, NodeId, PublicKey, Purpose, SignedMessage, TcbStatus};
+use crate::{BootId, Digest32, EventLogHead, NodeId, PublicKey, Purpose, SignedMessage};
 
-/// Accepts evidence that is exactly 64 bytes of report data: the facade's own checks are what is tested.
+/// Accepts evidence that is exactly 64 or 32 bytes of report data: the facade's own checks are what is tested.
 struct FakeVerifier(TeeKind);
 
 impl TeeVerifier for FakeVerifier {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
             tee: self.0,
-            format: "64 bytes",
+            format: "report data",
         }
     }
 
     fn recognises(&self, evidence: &[u8]) -> bool {
-        evidence.len() == 64
+        matches!(evidence.len(), 32 | 64)
     }
 
     fn wants(&self, _: &[u8]) -> Result<Vec<Want>, VerifyError> {
@@ -21,28 +21,26 @@ impl TeeVerifier for FakeVerifier {
     }
 
     fn verify(&self, evidence: &[u8], _: &Endorsements, _: UnixMillis) -> Result<RawClaims, VerifyError> {
-        let malformed = |_| VerifyError::Malformed {
-            what: "not 64 bytes".to_owned(),
-            offset: 0,
-        };
+        if !self.recognises(evidence) {
+            let what = "neither 64 bytes nor 32".to_owned();
+            return Err(VerifyError::Malformed { what, offset: 0 });
+        }
         Ok(RawClaims {
-            report_data: evidence.try_into().map_err(malformed)?,
+            report_data: evidence.to_vec(),
             device: DeviceIdentity {
                 scheme: "fake",
                 id: String::new(),
                 family: None,
             },
             debug: false,
-            tcb: Tcb {
-                status: TcbStatus::UpToDate,
-                date: None,
-                advisories: Vec::new(),
-                evaluation: None,
-                shortfalls: Vec::new(),
-            },
+            tcb: Tcb::default(),
             measurements: BTreeMap::new(),
             attributes: BTreeMap::new(),
             unsigned: Vec::new(),
+            revocation: Revocation::NotApplicable {
+                because: "the test vendor has no certificates",
+            },
+            made_at: None,
             endorsed_until: None,
         })
     }
@@ -81,6 +79,7 @@ fn evidence(user_data: &BoundUserData) -> Evidence {
         tee: TeeKind::Sgx,
         bytes: bound.as_bytes().to_vec(),
         user_data: Some(user_data.to_bytes()),
+        event_log: None,
     }
 }
 
@@ -98,8 +97,78 @@ fn an_answered_challenge_gives_claims_with_what_is_bound() {
     let claims = verify(&evidence(&user_data()), &terms()).unwrap();
     assert_eq!(claims.user_data, Some(user_data()));
     assert_eq!(claims.assurance, Assurance::HardwareEnclave);
-    let report_data: [u8; 64] = claims.report_data.0.clone().try_into().unwrap();
-    assert_eq!(claims.evidence_id, EvidenceId::of(TeeKind::Sgx, &report_data));
+    assert_eq!(
+        claims.evidence_id,
+        EvidenceId::of(TeeKind::Sgx, &claims.report_data.0)
+    );
+}
+
+#[test]
+fn a_tee_that_signs_32_bytes_carries_the_hash_of_the_64() {
+    let mut short = evidence(&user_data());
+    short.bytes = terms().challenge().bind(&user_data()).sha256().to_vec();
+    let claims = verify(&short, &terms()).unwrap();
+    assert_eq!(claims.user_data, Some(user_data()));
+    assert_eq!(claims.report_data.0, short.bytes);
+
+    for bit in 0..256 {
+        let mut other = short.clone();
+        other.bytes[bit / 8] ^= 1 << (bit % 8);
+        let error = verify(&other, &terms()).unwrap_err();
+        assert!(
+            matches!(error, VerifyError::ChallengeMismatch { .. }),
+            "bit {bit}: {error:?}"
+        );
+    }
+    // The first half alone names the challenge and binds nothing.
+    let mut half = evidence(&user_data());
+    half.bytes.truncate(32);
+    assert!(matches!(
+        verify(&half, &terms()),
+        Err(VerifyError::ChallengeMismatch { .. })
+    ));
+}
+
+#[test]
+fn evidence_of_another_size_has_a_name_of_its_own() {
+    let (long, short) = ([7; 64], Sha256::digest([7; 64]));
+    let names = [&long[..], &short[..], &long[..32], &long[..33], &[]]
+        .map(|bytes| EvidenceId::of(TeeKind::Sgx, bytes));
+    for (index, name) in names.iter().enumerate() {
+        assert!(!names[..index].contains(name), "{index}");
+    }
+}
+
+#[test]
+fn a_batch_gives_what_each_would_give_alone_in_order() {
+    let terms = terms();
+    let (good, mut bad) = (evidence(&user_data()), evidence(&user_data()));
+    bad.bytes[0] ^= 1;
+    let batch: Vec<_> = (0..7)
+        .map(|index| {
+            let one = if index % 3 == 0 { &bad } else { &good };
+            (one.clone(), Binding::Issued(&terms))
+        })
+        .collect();
+    let alone: Vec<_> = batch
+        .iter()
+        .map(|(evidence, _)| verify(evidence, &terms))
+        .collect();
+    for threads in 1..10 {
+        let threads = NonZeroUsize::new(threads).unwrap();
+        let many = set().verify_many(&batch, &Endorsements::default(), UnixMillis(2000), threads);
+        assert_eq!(many, alone, "{threads} threads");
+    }
+}
+
+#[test]
+fn an_event_log_that_the_format_does_not_sign_is_refused() {
+    let mut with_log = evidence(&user_data());
+    with_log.event_log = Some(vec![1]);
+    assert!(matches!(
+        verify(&with_log, &terms()),
+        Err(VerifyError::Unsupported { .. })
+    ));
 }
 
 #[test]
@@ -164,6 +233,7 @@ fn user_data_must_be_for_this_challenge_and_this_tee() {
         tee: TeeKind::Sgx,
         bytes: bound.as_bytes().to_vec(),
         user_data: Some(bytes),
+        event_log: None,
     };
     assert!(matches!(
         verify(&evidence, &terms()),
@@ -198,6 +268,7 @@ fn size_and_kind_are_checked_before_a_backend_sees_anything() {
             tee,
             bytes,
             user_data: None,
+            event_log: None,
         };
         set().verify(
             &evidence,
@@ -249,6 +320,7 @@ fn report_data_is_compared_whole() {
         tee: TeeKind::Sgx,
         bytes: vec![7; 64],
         user_data: None,
+        event_log: None,
     };
     let verify = |expected: &[u8; 64]| {
         set().verify(
@@ -280,6 +352,7 @@ fn a_production_set_takes_no_simulated_verifier() {
         tee: TeeKind::Simulated,
         bytes: vec![0; 64],
         user_data: None,
+        event_log: None,
     };
     let claims = development
         .unwrap()

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::cli::Global;
 use crate::failure::{Failure, MISSING, REJECTED, printable};
-use crate::input::{read_bounded, read_endorsements};
+use crate::input::{read_bounded, read_endorsements, read_trust_anchors};
 use crate::output::{self, Text};
 
 /// Verify evidence: raw quotes of any known TEE, recognised by content, or an evidence file.
@@ -35,7 +35,8 @@ pub struct Verify {
     /// Verify as of this time [default: now]
     #[arg(long, value_name = "RFC3339")]
     at: Option<UnixMillis>,
-    /// The 64 bytes of report data that the evidence must carry
+    /// What the evidence must have signed for its caller: report data, nonce or challenge. Where it is 64 bytes
+    /// and the TEE's format takes 32, their SHA-256 counts
     #[arg(long, value_name = "HEX", value_parser = parse_report_data)]
     report_data: Option<ReportDataArgument>,
     /// The challenge that the evidence must answer: what you asked for, not what its file says
@@ -48,35 +49,45 @@ pub struct Verify {
     trust: Trust,
 }
 
+/// Most that any TEE signs for its caller: Keystone's data, and Nitro's fields.
+const MAX_REPORT_DATA: usize = 1024;
+
 /// Whom to believe.
 #[derive(Args)]
 pub struct Trust {
+    /// A key or root certificate that you vouch for where no vendor does: ROLE=PATH, or a directory with a folder
+    /// for each role; may be given several times. Roles: tpm-root, tpm-ak, optee-key, psa-key, cca-key,
+    /// keystone-device
+    #[arg(long, value_name = "ROLE=PATH|DIR")]
+    pub trust: Vec<String>,
     /// Also accept evidence of the simulated TEE whose root lies in the data directory. It proves nothing
     #[arg(long)]
     pub dangerous_allow_simulated: bool,
 }
 
-#[derive(Clone, Copy)]
-struct ReportDataArgument([u8; 64]);
+#[derive(Clone)]
+struct ReportDataArgument(Vec<u8>);
 
 fn parse_report_data(text: &str) -> Result<ReportDataArgument, String> {
-    let mut bytes = [0; 64];
-    hex::decode_to_slice(text, &mut bytes).map_err(|_| "expected 128 hex digits (64 bytes)".to_owned())?;
-    Ok(ReportDataArgument(bytes))
+    match hex::decode(text) {
+        Ok(bytes) if (1..=MAX_REPORT_DATA).contains(&bytes.len()) => Ok(ReportDataArgument(bytes)),
+        _ => Err(format!("expected the hex digits of 1 to {MAX_REPORT_DATA} bytes")),
+    }
 }
 
 impl Trust {
     /// The verifiers that decide.
     pub fn verifier_set(&self, global: &Global) -> Result<VerifierSet, Failure> {
+        let anchors = read_trust_anchors(&self.trust)?;
         if !self.dangerous_allow_simulated {
-            return Ok(nautilus_tee::production());
+            return nautilus_tee::production(&anchors).map_err(Failure::usage);
         }
         let directory = simulated_directory(&global.data_dir()?);
         let root = nautilus_tee::simulated::read_root(&directory).map_err(|error| {
             Failure::missing(error)
                 .context("the data directory holds no simulated TEE: run `nautilus up` first")
         })?;
-        Ok(nautilus_tee::simulated::verifier_set(root))
+        nautilus_tee::simulated::verifier_set(root, &anchors).map_err(Failure::usage)
     }
 }
 
@@ -242,6 +253,7 @@ pub fn read_evidence(
                 tee,
                 bytes,
                 user_data: None,
+                event_log: None,
             },
             challenge: None,
             endorsements: Endorsements::default(),
@@ -365,8 +377,13 @@ pub fn add_findings(text: &mut Text, findings: &[Finding]) {
 }
 
 fn add_tcb(text: &mut Text, tcb: &Tcb) {
-    let date = tcb.date.as_deref().unwrap_or("unknown date");
-    text.line(format_args!("tcb        {} (level of {date})", tcb.status));
+    let status = tcb.status.map_or("none".to_owned(), |status| status.to_string());
+    match &tcb.date {
+        Some(date) => text.line(format_args!("tcb        {status} (level of {date})")),
+        None => text.line(format_args!(
+            "tcb        {status} (the vendor publishes no levels)"
+        )),
+    }
     if !tcb.advisories.is_empty() {
         text.line(format_args!("advisories {}", tcb.advisories.join(", ")));
     }

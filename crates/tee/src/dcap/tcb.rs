@@ -31,11 +31,12 @@ pub(super) struct Versions<'a> {
 /// The vendor's verdict, from claims that `dcap-qvl` verified.
 pub(super) fn verdict(claims: &QuoteClaims, shortfalls: Vec<Shortfall>) -> Tcb {
     Tcb {
-        status: status(claims.tcb.status),
+        status: Some(status(claims.tcb.status)),
         date: Some(claims.platform.tcb_level.tcb_date.clone()),
         advisories: claims.tcb.advisory_ids.clone(),
         evaluation: Some(claims.tcb.eval_data_number),
         shortfalls,
+        other_evaluations: Vec::new(),
     }
 }
 

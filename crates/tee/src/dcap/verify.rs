@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use dcap_qvl::verify::QuoteVerifier;
 use dcap_qvl::{PckCertFlag, QuoteClaims, QuotePolicy};
-use nautilus_core::{DeviceIdentity, Endorsements, Tcb, UnixMillis, UnsignedFact, VerifyError, Want};
+use nautilus_core::{
+    DeviceIdentity, Endorsements, Revocation, Tcb, UnixMillis, UnsignedFact, VerifyError, Want,
+};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
@@ -99,6 +101,7 @@ pub(crate) struct Vouched {
     pub tcb: Tcb,
     pub attributes: BTreeMap<String, String>,
     pub unsigned: Vec<UnsignedFact>,
+    pub revocation: Revocation,
     pub endorsed_until: UnixMillis,
 }
 
@@ -144,6 +147,9 @@ pub(crate) fn verify(
         tcb: tcb::verdict(&claims, shortfalls),
         attributes: attributes(subject.header, &claims),
         unsigned: unsigned::facts(subject.signature, subject.extent, &platform, root),
+        revocation: Revocation::Checked {
+            until: Some(UnixMillis::from_secs(claims.earliest_expiration_date)),
+        },
         endorsed_until: UnixMillis::from_secs(claims.earliest_expiration_date),
     })
 }

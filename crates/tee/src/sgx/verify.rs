@@ -65,7 +65,7 @@ impl TeeVerifier for Verifier {
         quote.report.describe(&mut attributes);
         let report = quote.report;
         Ok(RawClaims {
-            report_data: report.report_data,
+            report_data: report.report_data.to_vec(),
             device: vouched.device,
             debug: report.flags & EnclaveReport::DEBUG != 0,
             tcb: vouched.tcb,
@@ -75,6 +75,8 @@ impl TeeVerifier for Verifier {
             ]),
             attributes,
             unsigned: vouched.unsigned,
+            revocation: vouched.revocation,
+            made_at: None,
             endorsed_until: Some(vouched.endorsed_until),
         })
     }

@@ -8,7 +8,7 @@ use dcap_qvl::verify::QuoteVerifier;
 use nautilus_core::{
     Assurance, Attester as _, Binding, BootId, BoundUserData, Challenge, Claims, Digest32, Digest48,
     Endorsements, EventLogHead, Evidence, NodeId, PublicKey, Purpose, ReportData, SignedMessage as _,
-    TcbStatus, Verified, VerifyError,
+    TcbStatus, TrustAnchors, Verified, VerifyError,
 };
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -67,7 +67,9 @@ impl Fixture {
         endorsements: &Endorsements,
         now: UnixMillis,
     ) -> Result<Verified<Claims>, VerifyError> {
-        verifier_set(self.vendor.root_der().to_vec()).verify(evidence, UNBOUND, endorsements, now)
+        verifier_set(self.vendor.root_der().to_vec(), &TrustAnchors::default())
+            .unwrap()
+            .verify(evidence, UNBOUND, endorsements, now)
     }
 }
 
@@ -81,6 +83,7 @@ fn attest(dir: &Path, image: Image, report_data: &ReportData) -> Evidence {
         tee: TeeKind::Simulated,
         bytes,
         user_data: None,
+        event_log: None,
     }
 }
 
@@ -110,7 +113,7 @@ fn report_data(seed: u8) -> ReportData {
 #[test]
 fn what_the_platform_attests_is_what_is_verified() {
     let fixture = Fixture::new();
-    let set = verifier_set(fixture.vendor.root_der().to_vec());
+    let set = verifier_set(fixture.vendor.root_der().to_vec(), &TrustAnchors::default()).unwrap();
     let image = Image {
         mrenclave: MRENCLAVE,
         isv_prod_id: 0x1234,
@@ -125,6 +128,7 @@ fn what_the_platform_attests_is_what_is_verified() {
             tee: TeeKind::Simulated,
             bytes,
             user_data: Some(user_data(seed).to_bytes()),
+            event_log: None,
         };
         assert_eq!(set.recognise(&evidence.bytes), Some(TeeKind::Simulated));
         let claims = set
@@ -146,7 +150,7 @@ fn what_the_platform_attests_is_what_is_verified() {
             ("4660", "43981")
         );
         assert!(!claims.debug);
-        assert_eq!(claims.tcb.status, TcbStatus::UpToDate);
+        assert_eq!(claims.tcb.status, Some(TcbStatus::UpToDate));
         assert_eq!((claims.tcb.shortfalls.len(), claims.tcb.advisories.len()), (0, 0));
         assert_eq!(
             (claims.device.scheme, claims.device.family.as_deref()),
@@ -165,7 +169,7 @@ fn what_the_platform_attests_is_what_is_verified() {
 #[test]
 fn a_challenge_is_answered_once() {
     let fixture = Fixture::new();
-    let set = verifier_set(fixture.vendor.root_der().to_vec());
+    let set = verifier_set(fixture.vendor.root_der().to_vec(), &TrustAnchors::default()).unwrap();
     let evidence = Evidence {
         user_data: Some(user_data(0).to_bytes()),
         ..fixture.evidence()
@@ -275,7 +279,7 @@ fn another_parser_reads_every_field() {
 #[test]
 fn production_refuses_the_simulated_tee() {
     let fixture = Fixture::new();
-    let production = crate::production();
+    let production = crate::production(&TrustAnchors::default()).unwrap();
     let simulated = fixture.evidence();
     let refused = production
         .verify(&simulated, UNBOUND, &fixture.endorsements(), NOW)
@@ -306,7 +310,7 @@ fn production_refuses_the_simulated_tee() {
 fn a_quote_of_hardware_is_not_taken_for_a_simulated_one() {
     let fixture = Fixture::new();
     let hardware = include_bytes!("../../../../vectors/sgx/sgx-v3-prod/quote.bin");
-    let set = verifier_set(fixture.vendor.root_der().to_vec());
+    let set = verifier_set(fixture.vendor.root_der().to_vec(), &TrustAnchors::default()).unwrap();
     assert_eq!(set.recognise(hardware), Some(TeeKind::Sgx));
     for bytes in [&b""[..], &[3, 0, 2], &vec![0; 1024 * 1024]] {
         assert_eq!(set.recognise(bytes), None);
@@ -315,6 +319,7 @@ fn a_quote_of_hardware_is_not_taken_for_a_simulated_one() {
         tee: TeeKind::Simulated,
         bytes: hardware.to_vec(),
         user_data: None,
+        event_log: None,
     };
     let refused = fixture.verify(&passed_off).unwrap_err();
     assert!(
@@ -327,7 +332,7 @@ fn a_quote_of_hardware_is_not_taken_for_a_simulated_one() {
 fn another_vendor_vouches_for_nothing() {
     let (fixture, other) = (Fixture::new(), Fixture::new());
     let evidence = fixture.evidence();
-    let set = verifier_set(other.vendor.root_der().to_vec());
+    let set = verifier_set(other.vendor.root_der().to_vec(), &TrustAnchors::default()).unwrap();
     assert_eq!(
         set.recognise(&evidence.bytes),
         Some(TeeKind::Sgx),
@@ -337,7 +342,7 @@ fn another_vendor_vouches_for_nothing() {
         (&set, fixture.endorsements()),
         (&set, other.endorsements()),
         (
-            &verifier_set(fixture.vendor.root_der().to_vec()),
+            &verifier_set(fixture.vendor.root_der().to_vec(), &TrustAnchors::default()).unwrap(),
             other.endorsements(),
         ),
     ] {

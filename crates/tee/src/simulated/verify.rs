@@ -1,8 +1,8 @@
 //! Verification of simulated evidence: the SGX verifier, under the simulated vendor's root.
 
 use nautilus_core::{
-    Descriptor, Endorsements, MAX_EVIDENCE, RawClaims, TeeKind, TeeVerifier, UnixMillis, VerifierSet,
-    VerifyError, Want,
+    Descriptor, Endorsements, MAX_EVIDENCE, RawClaims, TeeKind, TeeVerifier, TrustAnchorError, TrustAnchors,
+    UnixMillis, VerifierSet, VerifyError, Want,
 };
 
 use super::DESCRIPTOR;
@@ -17,13 +17,18 @@ pub fn verifier(root_der: Vec<u8>) -> Box<dyn TeeVerifier> {
 }
 
 /// The verifiers of real hardware, and this one, which proves nothing. For development.
-pub fn verifier_set(root_der: Vec<u8>) -> VerifierSet {
+///
+/// # Errors
+/// If an anchor cannot be used as what it is given for.
+pub fn verifier_set(root_der: Vec<u8>, anchors: &TrustAnchors) -> Result<VerifierSet, TrustAnchorError> {
     #[expect(
         clippy::expect_used,
         reason = "one verifier here is of the simulated TEE, and none on the list is"
     )]
-    VerifierSet::dangerous_with_simulated(crate::verifiers(), verifier(root_der))
-        .expect("the list holds hardware")
+    Ok(
+        VerifierSet::dangerous_with_simulated(crate::verifiers(anchors)?, verifier(root_der))
+            .expect("the list holds hardware"),
+    )
 }
 
 struct Verifier {

@@ -51,13 +51,15 @@ impl TeeVerifier for Verifier {
         let mut attributes = vouched.attributes;
         quote.report.describe(&mut attributes);
         Ok(RawClaims {
-            report_data: quote.report.report_data,
+            report_data: quote.report.report_data.to_vec(),
             device: vouched.device,
             debug: quote.report.td_attributes & TD_UNDER_DEBUG != 0,
             tcb: vouched.tcb,
             measurements: quote.report.measurements(),
             attributes,
             unsigned: vouched.unsigned,
+            revocation: vouched.revocation,
+            made_at: None,
             endorsed_until: Some(vouched.endorsed_until),
         })
     }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nautilus_core::{
-    Endorsement, EndorsementKind, Endorsements, RawClaims, TeeKind, TeeVerifier, UnixMillis, VerifyError,
+    Endorsement, EndorsementKind, Endorsements, RawClaims, TeeKind, TeeVerifier, TrustAnchors, UnixMillis,
+    VerifyError,
 };
 use serde_json::Value;
 
@@ -101,7 +102,7 @@ pub fn all() -> Vec<Vector> {
 }
 
 pub fn verifier(tee: TeeKind) -> Box<dyn TeeVerifier> {
-    let mut list = nautilus_tee::verifiers();
+    let mut list = nautilus_tee::verifiers(&TrustAnchors::default()).unwrap();
     let index = list
         .iter()
         .position(|verifier| verifier.descriptor().tee == tee)

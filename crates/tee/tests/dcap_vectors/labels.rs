@@ -31,7 +31,7 @@ fn every_label_is_met() {
 fn assert_claims(claims: &RawClaims, label: &Label, context: &str) {
     let tcb = &claims.tcb;
     assert_eq!(
-        tcb.status.to_string(),
+        tcb.status.unwrap().to_string(),
         after(&label.detail, "status=", " "),
         "{context}"
     );
@@ -60,7 +60,7 @@ fn assert_claims(claims: &RawClaims, label: &Label, context: &str) {
     }
     let until = claims.endorsed_until.unwrap();
     assert!(until >= label.now, "{context}");
-    let out_of_date = tcb.status.to_string().starts_with("OutOfDate");
+    let out_of_date = tcb.status.unwrap().to_string().starts_with("OutOfDate");
     assert!(
         !out_of_date || !tcb.shortfalls.is_empty(),
         "out of date without a reason: {context}"

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use nautilus_core::{
     AppraisalVerdict, BootId, BoundUserData, Challenge, ChallengeTerms, Endorsements, Evidence, EvidenceFile,
-    Measurement, NodeId, Policy, PublicKey, Purpose, Signature, SignedMessage, SuiAddress, UnixMillis,
+    Measurement, NodeId, Policy, PublicKey, Purpose, Signature, SignedMessage, SuiAddress, TrustAnchors,
+    UnixMillis,
 };
 use nautilus_enclave::{Enclave, Identity, Reply, Request};
 use nautilus_ledger::{EmbeddedLedger, Genesis, Rules, State, Tip};
@@ -54,7 +55,8 @@ impl World {
         let ledger =
             EmbeddedLedger::open_or_create(directory.path().join("ledger.log"), genesis, now).unwrap();
         let policy = Policy::development(Measurement(WANTED.to_vec()), Default::default());
-        let verifier = Verifier::new(verifier_set(vendor.root_der().to_vec()), policy, key, ledger);
+        let verifiers = verifier_set(vendor.root_der().to_vec(), &TrustAnchors::default()).unwrap();
+        let verifier = Verifier::new(verifiers, policy, key, ledger);
         Self {
             directory,
             vendor,
@@ -210,6 +212,7 @@ impl Node {
                 tee: self.identity.tee,
                 bytes: evidence,
                 user_data: Some(user_data),
+                event_log: None,
             },
             challenge,
             endorsements: self.endorsements.clone(),

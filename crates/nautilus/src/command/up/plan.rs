@@ -9,7 +9,7 @@ use nautilus_agent::config::{Config, Origin, format_duration, parse_duration};
 use nautilus_agent::enclave_process::image_hash;
 use nautilus_agent::event::What;
 use nautilus_agent::runner::Settings;
-use nautilus_core::{Measurement, Policy, TeeKind, VerifierSet};
+use nautilus_core::{Measurement, Policy, TeeKind, TrustAnchors, VerifierSet};
 use nautilus_ledger::EmbeddedLedger;
 use nautilus_tee::detect::{Detection, Detector};
 use nautilus_tee::simulated;
@@ -164,7 +164,7 @@ impl Plan {
                 window,
                 batch: config.proof_batch_size(),
             },
-            verifier_set: simulated::verifier_set(vendor.root_der().to_vec()),
+            verifier_set: simulated::verifier_set(vendor.root_der().to_vec(), &TrustAnchors::default())?,
             policy: Policy::development(mrenclave, pcr_policy),
             verifier_key,
             ledger,

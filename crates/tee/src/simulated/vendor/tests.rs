@@ -385,7 +385,7 @@ fn a_platform_below_the_newest_level_is_out_of_date_and_says_of_what() {
     cpu_svn[7] = 4;
     let fixture = with_platform(cpu_svn, NEWEST_PCE_SVN - 1);
     let tcb = fixture.verify(&fixture.evidence()).unwrap().tcb.clone();
-    assert_eq!(tcb.status, TcbStatus::OutOfDate);
+    assert_eq!(tcb.status, Some(TcbStatus::OutOfDate));
     assert_eq!(tcb.advisories, ["SIMULATED-SA-00001"]);
     assert_eq!(tcb.date.as_deref(), Some("2025-01-15T00:00:00Z"));
     let short: Vec<_> = tcb

@@ -1,0 +1,1 @@
+//! Event logs of the firmware: TCG (TPM) and CCEL (TDX, CCA).

@@ -1,0 +1,1 @@
+//! ARM TrustZone: OP-TEE, PSA and CCA tokens.

@@ -36,7 +36,7 @@ grep -qx -- "$name" <<<"$known" ||
   die "${name:+no suite is named $name; }say which: NAME=$(paste -sd '|' <<<"$known")"
 
 runner=(test --no-fail-fast)
-if cargo nextest --version >/dev/null 2>&1; then runner=(nextest run --no-fail-fast); fi
+if cargo nextest --version >/dev/null 2>&1; then runner=(nextest run --no-fail-fast --success-output immediate); fi
 
 # The suite finds this binary beside `nautilus`, which cargo builds for the suite itself.
 cargo build --locked -p nautilus-enclave

@@ -15,6 +15,8 @@ seeds_of() {
   case $1 in
     sgx_quote) echo vectors/sgx -name '*.bin' ;;
     tdx_quote) echo vectors/tdx -name '*.bin' ;;
+    endorsement) echo vectors -name 'collateral-*.json' -o -name '*.pem' -o -name 'vek.der' ;;
+    event_log) echo vectors/eventlog -not -name '*.json' ;;
     evidence_file) echo fuzz/seeds vectors -path '*evidence*.json' ;;
     *) die "$1 has no seeds: name them in scripts/fuzz.sh" ;;
   esac

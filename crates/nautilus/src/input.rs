@@ -1,15 +1,19 @@
 //! Reading what the user names: bounded, from a file or standard input.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use nautilus_core::{AnchorRole, Endorsement, EndorsementKind, Endorsements, TrustAnchor, TrustAnchors};
+use nautilus_core::{AnchorRole, Endorsements, TrustAnchor, TrustAnchors};
+use nautilus_tee::endorsement;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, printable};
 
-/// Most endorsement files that are read from one directory.
+/// Most files that are read from one directory.
 const MAX_DIRECTORY: usize = 1024;
+/// Most bytes of endorsements that are read in all.
+const MAX_ENDORSEMENTS: usize = 64 * 1024 * 1024;
 
 /// Reads at most `limit` bytes and one more, so that the caller can tell what is too large. `-` is
 /// standard input.
@@ -30,30 +34,38 @@ pub fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// Reads endorsements: files, or directories whose `.json` files are taken.
+/// Reads endorsements: files, which must hold some, or directories, of whose files those are taken that do. The user
+/// is told of the others.
 pub fn read_endorsements(paths: &[PathBuf]) -> Result<Endorsements, Failure> {
     let mut endorsements = Vec::new();
+    let mut total = 0_usize;
     for path in paths {
-        for file in files_in(path, |file| {
-            file.extension().is_some_and(|extension| extension == "json")
-        })? {
+        let named = !path.is_dir();
+        for file in files_in(path, may_hold_endorsements)? {
             let bytes = read_bounded(&file, Endorsements::MAX_SIZE)?;
-            if bytes.len() > Endorsements::MAX_SIZE {
-                let limit = Endorsements::MAX_SIZE;
-                return Err(Failure::rejected(anyhow::anyhow!(
-                    "endorsement {} has more than the {limit} bytes allowed",
+            total = total.saturating_add(bytes.len());
+            if total > MAX_ENDORSEMENTS {
+                return Err(Failure::usage(anyhow::anyhow!(
+                    "endorsements have more than {MAX_ENDORSEMENTS} bytes in total, {} included: name fewer",
                     file.display()
                 )));
             }
-            let origin = file.display().to_string();
-            endorsements.push(Endorsement {
-                kind: EndorsementKind::DcapCollateral,
-                bytes,
-                origin,
-            });
+            match endorsement::read(&bytes, &file.display().to_string()) {
+                Ok(read) => endorsements.extend(read),
+                Err(error) if named => return Err(Failure::rejected(error)),
+                Err(error) => eprintln!("nautilus: not used: {}", printable(&error.to_string())),
+            }
         }
     }
     Ok(Endorsements(endorsements))
+}
+
+/// Whether a file of a directory is looked into, by its name's ending.
+fn may_hold_endorsements(file: &Path) -> bool {
+    const ENDINGS: [&str; 6] = ["json", "pem", "crt", "cer", "der", "crl"];
+    file.extension()
+        .and_then(OsStr::to_str)
+        .is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
 /// Reads what the user vouches for: `ROLE=PATH`, or directories with a folder for each role.

@@ -15,6 +15,9 @@
 
 pub mod dcap;
 pub mod detect;
+#[cfg(feature = "verify")]
+pub mod endorsement;
+#[cfg(feature = "verify")]
 pub mod eventlog;
 pub mod keystone;
 pub mod nitro;

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 use nautilus_core::{
-    Appraisal, AppraisalVerdict, Binding, Challenge, Claims, Digest32, Endorsements, Evidence, EvidenceFile,
-    Finding, MAX_EVIDENCE, MAX_EVIDENCE_FILE, Policy, Tcb, TeeKind, UnixMillis, Verified, VerifierSet,
-    VerifyError,
+    AnchorRole, Appraisal, AppraisalVerdict, Binding, Challenge, Claims, Digest32, Endorsements, Evidence,
+    EvidenceFile, Finding, MAX_EVIDENCE, MAX_EVIDENCE_FILE, Policy, Revocation, Tcb, TeeKind, UnixMillis,
+    Verified, VerifierSet, VerifyError,
 };
 use nautilus_verifier::now;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::Global;
 use crate::failure::{Failure, MISSING, REJECTED, printable};
@@ -25,8 +25,15 @@ use crate::output::{self, Text};
 pub struct Verify {
     /// Evidence to verify; `-` for standard input
     file: PathBuf,
-    /// The vendor's endorsements (DCAP collateral): a file, or a directory of .json files; may be given several
-    /// times. Those that an evidence file carries count only where these have none for it
+    /// The TEE whose format the evidence has, where its content does not tell
+    #[arg(long, value_name = "NAME")]
+    tee: Option<TeeKind>,
+    /// The firmware's event log (TCG or CCEL): it must give the registers that the evidence signs. Shown by --show
+    #[arg(long, value_name = "FILE")]
+    event_log: Option<PathBuf>,
+    /// The vendor's endorsements: DCAP collateral (JSON), certificates and CRLs (PEM or DER), or an AMD certificate
+    /// table. A file, or a directory whose .json, .pem, .crt, .cer, .der and .crl files are looked into; may be given
+    /// several times. Those that an evidence file carries count only where these have none for it
     #[arg(long, value_name = "PATH")]
     endorsements: Vec<PathBuf>,
     /// Policy to appraise the evidence by
@@ -132,8 +139,15 @@ impl Verify {
         let policy = self.policy.as_deref().map(read_policy).transpose()?;
         let own = read_endorsements(&self.endorsements)?;
         let at = self.at.unwrap_or_else(now);
+        let event_log = self
+            .event_log
+            .as_deref()
+            .map(|path| read_bounded(path, MAX_EVIDENCE))
+            .transpose()?;
         let bytes = read_bounded(&self.file, MAX_EVIDENCE_FILE)?;
-        let result = read_evidence(bytes, &set)?.and_then(|input| {
+        let result = read_evidence(bytes, &set, self.tee)?.and_then(|mut input| {
+            // The caller's own log goes before one that came along.
+            input.evidence.event_log = event_log.or(input.evidence.event_log);
             verify_with(
                 &set,
                 &input.evidence,
@@ -227,19 +241,26 @@ pub fn read_policy(path: &Path) -> Result<Policy, Failure> {
         .map_err(|error| Failure::usage(error).context(format!("policy {} is not usable", path.display())))
 }
 
-/// Tells an evidence file from raw evidence by its first byte. What is neither is bad evidence, not a failure.
+/// Tells an evidence file from a TEE's own evidence, which may be JSON too, by content. `tee` says what the
+/// evidence is of, where the caller knows. What is neither is bad evidence, not a failure.
 pub fn read_evidence(
     bytes: Vec<u8>,
     set: &VerifierSet,
+    tee: Option<TeeKind>,
 ) -> Result<Result<Input, (Option<TeeKind>, VerifyError)>, Failure> {
-    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{') {
-        let malformed = |what: String| (None, VerifyError::Malformed { what, offset: 0 });
-        let file = EvidenceFile::from_json(&bytes).map_err(|error| malformed(error.to_string()));
-        return Ok(file.map(|file| Input {
-            evidence: file.evidence,
-            challenge: Some(file.challenge),
-            endorsements: file.endorsements,
-        }));
+    let is_json = bytes.trim_ascii_start().starts_with(b"{");
+    if is_json && is_evidence_file(&bytes) {
+        let input = match read_evidence_file(&bytes) {
+            Ok(input) => input,
+            Err(error) => return Ok(Err((None, error))),
+        };
+        if let Some(asked) = tee.filter(|asked| *asked != input.evidence.tee) {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "the evidence file is of TEE `{}`, not `{asked}` as --tee says",
+                input.evidence.tee
+            )));
+        }
+        return Ok(Ok(input));
     }
     if bytes.is_empty() {
         return Ok(Err((None, VerifyError::Empty)));
@@ -247,7 +268,7 @@ pub fn read_evidence(
     if bytes.len() > MAX_EVIDENCE {
         return Ok(Err((None, VerifyError::TooLarge { limit: MAX_EVIDENCE })));
     }
-    Ok(match set.recognise(&bytes) {
+    Ok(match tee.or_else(|| set.recognise(&bytes)) {
         Some(tee) => Ok(Input {
             evidence: Evidence {
                 tee,
@@ -258,7 +279,30 @@ pub fn read_evidence(
             challenge: None,
             endorsements: Endorsements::default(),
         }),
+        // What looks like a broken evidence file is called that.
+        None if is_json => read_evidence_file(&bytes).map_err(|error| (None, error)),
         None => Err((None, VerifyError::NotRecognised)),
+    })
+}
+
+/// Whether JSON says that it is an evidence file, of any version.
+fn is_evidence_file(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Format {
+        format: String,
+    }
+    serde_json::from_slice::<Format>(bytes).is_ok_and(|found| found.format.starts_with("nautilus-evidence/"))
+}
+
+fn read_evidence_file(bytes: &[u8]) -> Result<Input, VerifyError> {
+    let file = EvidenceFile::from_json(bytes).map_err(|error| VerifyError::Malformed {
+        what: error.to_string(),
+        offset: 0,
+    })?;
+    Ok(Input {
+        evidence: file.evidence,
+        challenge: Some(file.challenge),
+        endorsements: file.endorsements,
     })
 }
 
@@ -274,6 +318,23 @@ fn truths(claims: &Claims) -> Vec<Finding> {
         Some(why) => Finding::unchecked("report data", why),
         None => Finding::new("report data", true, claims.binding.clone()),
     });
+    facts.push(match &claims.revocation {
+        Revocation::Checked { until: Some(until) } => Finding::new(
+            "revocation",
+            true,
+            format!("the vendor's lists do not name it; current until {until}"),
+        ),
+        Revocation::Checked { until: None } => {
+            Finding::new("revocation", true, "the vendor's lists do not name it")
+        }
+        Revocation::Unchecked { because } => Finding::unchecked("revocation", because.clone()),
+        Revocation::NotApplicable { because } => Finding::unchecked("revocation", *because),
+    });
+    if !claims.event_log.is_empty() {
+        let count = claims.event_log.len();
+        let what = format!("{count} events give the registers that are signed");
+        facts.push(Finding::new("event log", true, what));
+    }
     facts.extend(claims.unsigned.iter().map(|unsigned| {
         Finding::new(
             "unsigned bytes",
@@ -306,7 +367,11 @@ fn report_error(
         output::line(serde_json::to_string_pretty(&report)?)?;
     } else {
         let mut text = rendered(&report, false);
-        add_advice(&mut text, error);
+        let advice = advice(tee, error);
+        if !advice.is_empty() {
+            text.line("");
+        }
+        advice.iter().for_each(|line| text.line(printable(line)));
         text.print()?;
     }
     Ok(ExitCode::from(if error.is_missing_input() {
@@ -317,16 +382,39 @@ fn report_error(
 }
 
 /// What a person can do about it, where there is something.
-fn add_advice(text: &mut Text, error: &VerifyError) {
+fn advice(tee: Option<TeeKind>, error: &VerifyError) -> Vec<String> {
+    let mut lines = Vec::new();
     match error {
         VerifyError::EndorsementsMissing { wants } => {
-            text.line("\nGet these and name them with --endorsements:");
-            wants.iter().flat_map(|want| &want.urls).for_each(|url| text.line(format_args!("  {url}")));
+            lines.push("Get these and name them with --endorsements:".to_owned());
+            lines.extend(wants.iter().flat_map(|want| &want.urls).map(|url| format!("  {url}")));
         }
-        VerifyError::NotAccepted { tee: TeeKind::Simulated } => text.line(
-            "\nTo try it all the same, add --dangerous-allow-simulated, and --data-dir DIR of the node that made it.",
+        VerifyError::KeyNotEnrolled { .. } => {
+            lines.push(
+                "No vendor vouches for such keys. If you do, having taken the key from the device itself, add:"
+                    .to_owned(),
+            );
+            lines.extend(roles_of(tee).iter().map(|role| format!("  --trust {role}=PATH")));
+        }
+        VerifyError::NotRecognised => {
+            lines.push("If you know whose evidence it is, say so with --tee NAME.".to_owned());
+        }
+        VerifyError::NotAccepted { tee: TeeKind::Simulated } => lines.push(
+            "To try it all the same, add --dangerous-allow-simulated, and --data-dir DIR of the node that made it."
+                .to_owned(),
         ),
         _ => {}
+    }
+    lines
+}
+
+/// What can be vouched for where a TEE's own vendor does not.
+fn roles_of(tee: Option<TeeKind>) -> &'static [AnchorRole] {
+    match tee {
+        Some(TeeKind::Tpm) => &[AnchorRole::TpmAttestationKey, AnchorRole::TpmRoot],
+        Some(TeeKind::TrustZone) => &[AnchorRole::OpteeKey, AnchorRole::PsaKey, AnchorRole::CcaKey],
+        Some(TeeKind::Keystone) => &[AnchorRole::KeystoneDevice],
+        _ => &AnchorRole::ALL,
     }
 }
 
@@ -344,9 +432,12 @@ fn rendered(report: &Report<'_>, show: bool) -> Text {
             "no"
         };
         text.line(format_args!("debug      {debug}"));
+        if let Some(made_at) = claims.made_at {
+            text.line(format_args!("made at    {made_at} (as the TEE says)"));
+        }
     }
     if let Some(tcb) = report.tcb {
-        add_tcb(&mut text, tcb);
+        tcb_lines(tcb).iter().for_each(|line| text.line(printable(line)));
     }
     text.line("findings");
     add_findings(&mut text, &report.findings);
@@ -364,9 +455,21 @@ fn rendered(report: &Report<'_>, show: bool) -> Text {
             "device\n  {} {}",
             claims.device.scheme, claims.device.id
         ));
+        if !claims.event_log.is_empty() {
+            text.line("event log");
+        }
+        for event in &claims.event_log {
+            let digest: String = event.digest.to_string().chars().take(SHOWN_DIGEST).collect();
+            let (register, kind) = (printable(&event.register), printable(&event.event));
+            let detail = printable(&event.detail);
+            text.line(format_args!("  {register:<5} {kind} {digest}… {detail}"));
+        }
     }
     text
 }
+
+/// Digits of an event's digest that are shown to people. JSON has all of them.
+const SHOWN_DIGEST: usize = 16;
 
 /// Findings, a line each: `ok`, `FAIL`, or `--` where nothing was checked.
 pub fn add_findings(text: &mut Text, findings: &[Finding]) {
@@ -376,21 +479,42 @@ pub fn add_findings(text: &mut Text, findings: &[Finding]) {
     }
 }
 
-fn add_tcb(text: &mut Text, tcb: &Tcb) {
-    let status = tcb.status.map_or("none".to_owned(), |status| status.to_string());
-    match &tcb.date {
-        Some(date) => text.line(format_args!("tcb        {status} (level of {date})")),
-        None => text.line(format_args!(
-            "tcb        {status} (the vendor publishes no levels)"
-        )),
-    }
+/// The vendor's verdict on the platform, why, and what it was or is going to be.
+fn tcb_lines(tcb: &Tcb) -> Vec<String> {
+    let mut lines = vec![match (tcb.status, &tcb.date) {
+        (Some(status), Some(date)) => format!("tcb        {status} (level of {date})"),
+        (Some(status), None) => format!("tcb        {status}"),
+        (None, _) => "tcb        no verdict: the vendor publishes no levels".to_owned(),
+    }];
     if !tcb.advisories.is_empty() {
-        text.line(format_args!("advisories {}", tcb.advisories.join(", ")));
+        lines.push(format!("advisories {}", tcb.advisories.join(", ")));
     }
-    for short in &tcb.shortfalls {
-        text.line(format_args!(
+    lines.extend(shortfall_lines(tcb));
+    for other in &tcb.other_evaluations {
+        let status = other
+            .status
+            .map_or("meets no level".to_owned(), |status| status.to_string());
+        let evaluation = other
+            .evaluation
+            .map_or("another number".to_owned(), |number| number.to_string());
+        let date = other
+            .date
+            .as_deref()
+            .map_or(String::new(), |date| format!(" (level of {date})"));
+        lines.push(format!("  under evaluation {evaluation}: {status}{date}"));
+        lines.extend(shortfall_lines(other));
+    }
+    lines
+}
+
+fn shortfall_lines(tcb: &Tcb) -> impl Iterator<Item = String> {
+    tcb.shortfalls.iter().map(|short| {
+        format!(
             "  short    {} is {}, level {} of {} needs {}",
             short.component, short.have, short.level, short.since, short.needs
-        ));
-    }
+        )
+    })
 }
+
+#[cfg(test)]
+mod tests;

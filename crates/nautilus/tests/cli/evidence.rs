@@ -237,3 +237,147 @@ fn people_read_the_same_verdict() {
     }
     assert_eq!(ran.stderr, "");
 }
+
+/// The quote of `sgx-v3-prod`, at the time of its first label.
+fn production(more: &[&str]) -> Ran {
+    let directory = vectors().join("sgx/sgx-v3-prod");
+    let meta: Value = serde_json::from_slice(&fs::read(directory.join("meta.json")).unwrap()).unwrap();
+    let at = UnixMillis::from_secs(meta["labels"][0]["now"].as_u64().unwrap()).to_string();
+    let quote = directory.join("quote.bin");
+    let common = ["verify", quote.to_str().unwrap(), "--at", &at];
+    run(common.iter().chain(more))
+}
+
+#[test]
+fn endorsements_are_taken_by_content() {
+    let directory = vectors().join("sgx/sgx-v3-prod");
+    let folder = directory.to_str().unwrap();
+    // The folder holds `meta.json` too, which is none.
+    let ran = production(&["--endorsements", folder]).ends_with(0);
+    let meta = directory.join("meta.json").display().to_string();
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
+    assert!(ran.stderr.contains(&format!("not used: {meta}")), "{ran:?}");
+
+    // Named by itself it must be one.
+    let told = production(&["--endorsements", &meta]).fails_with(1);
+    assert!(
+        told.contains(&meta) && told.contains("no DCAP collateral"),
+        "{told}"
+    );
+    let quote = directory.join("quote.bin").display().to_string();
+    let told = production(&["--endorsements", &quote]).fails_with(1);
+    assert!(
+        told.contains(&quote) && told.contains("is no endorsement"),
+        "{told}"
+    );
+
+    // Certificates are read beside collateral, which is still what this quote needs.
+    let chain = vectors().join("sgx/sgx-v3-intel-sampleapp-testroot/pckSignChain.pem");
+    let chain = chain.to_str().unwrap();
+    let ran = production(&["--json", "--endorsements", chain]).ends_with(3);
+    assert_eq!(ran.json()["error"]["kind"], "endorsements_missing");
+    let collateral = directory.join("collateral-0.json");
+    let both = [
+        "--endorsements",
+        chain,
+        "--endorsements",
+        collateral.to_str().unwrap(),
+    ];
+    assert_eq!(production(&both).ends_with(0).stderr, "");
+}
+
+#[test]
+fn a_broken_endorsement_in_a_folder_is_told_and_left_out() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let from = vectors().join("sgx/sgx-v3-prod/collateral-0.json");
+    fs::copy(from, folder.path().join("collateral.JSON")).unwrap();
+    fs::write(folder.path().join("a.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
+    fs::write(folder.path().join("b.der"), "\u{1b}[2J").unwrap();
+    fs::write(folder.path().join("notes.txt"), "not looked into").unwrap();
+    let ran = production(&["--endorsements", folder.path().to_str().unwrap()]).ends_with(0);
+    let lines: Vec<_> = ran.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{ran:?}");
+    assert!(lines[0].contains("a.pem is broken"), "{ran:?}");
+    assert!(lines[1].contains("b.der is no endorsement"), "{ran:?}");
+}
+
+#[test]
+fn revocation_is_a_finding() {
+    let collateral = vectors().join("sgx/sgx-v3-prod/collateral-0.json");
+    let report = production(&["--json", "--endorsements", collateral.to_str().unwrap()])
+        .ends_with(0)
+        .json();
+    let findings = report["findings"].as_array().unwrap();
+    let revocation = findings.iter().find(|finding| finding["rule"] == "revocation");
+    assert!(
+        revocation.is_some_and(|finding| finding["passed"] == true),
+        "{report}"
+    );
+}
+
+#[test]
+fn an_event_log_is_refused_where_nothing_signs_its_registers() {
+    let collateral = vectors().join("sgx/sgx-v3-prod/collateral-0.json");
+    let log = vectors().join("eventlog/debian-10.bin");
+    let ran = production(&[
+        "--json",
+        "--endorsements",
+        collateral.to_str().unwrap(),
+        "--event-log",
+        log.to_str().unwrap(),
+    ])
+    .ends_with(1);
+    assert_eq!(ran.json()["error"]["kind"], "unsupported");
+    let told = production(&["--event-log", "/nonexistent/log"]).fails_with(3);
+    assert!(told.contains("/nonexistent/log"), "{told}");
+}
+
+#[test]
+fn the_tee_can_be_named() {
+    let collateral = vectors().join("sgx/sgx-v3-prod/collateral-0.json");
+    let with = |tee| {
+        production(&[
+            "--json",
+            "--tee",
+            tee,
+            "--endorsements",
+            collateral.to_str().unwrap(),
+        ])
+    };
+    assert_eq!(with("sgx").ends_with(0).json()["tee"], "sgx");
+    let report = with("tdx").ends_with(1).json();
+    assert_eq!(
+        (&report["tee"], &report["error"]["kind"]),
+        (&"tdx".into(), &"malformed".into())
+    );
+    let told = production(&["--tee", "coffee"]).fails_with(2);
+    assert!(told.contains("sgx, tdx, sev"), "{told}");
+}
+
+#[test]
+fn what_the_user_vouches_for_is_named_by_role() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let told = production(&["--trust", path]).fails_with(2);
+    assert!(
+        told.contains("no folder named by a role") && told.contains("tpm-ak"),
+        "{told}"
+    );
+    let told = production(&["--trust", "coffee=/dev/null"]).fails_with(2);
+    assert!(told.contains("expected ROLE=PATH"), "{told}");
+    let absent = format!("psa-key={path}/absent");
+    let told = production(&["--trust", &absent]).fails_with(3);
+    assert!(told.contains("absent"), "{told}");
+    let large = folder.path().join("large");
+    fs::write(&large, vec![b'x'; 256 * 1024 + 1]).unwrap();
+    let told = production(&["--trust", &format!("tpm-ak={}", large.display())]).fails_with(2);
+    assert!(
+        told.contains("does not serve as `tpm-ak`") && told.contains("262144 bytes"),
+        "{told}"
+    );
+
+    // Folders of roles may be empty; what is in no such folder is not looked at.
+    fs::create_dir(folder.path().join("optee-key")).unwrap();
+    let collateral = vectors().join("sgx/sgx-v3-prod/collateral-0.json");
+    production(&["--trust", path, "--endorsements", collateral.to_str().unwrap()]).ends_with(0);
+}

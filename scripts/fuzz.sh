@@ -17,6 +17,9 @@ seeds_of() {
     tdx_quote) echo vectors/tdx -name '*.bin' ;;
     endorsement) echo vectors -name 'collateral-*.json' -o -name '*.pem' -o -name 'vek.der' ;;
     event_log) echo vectors/eventlog -not -name '*.json' ;;
+    nitro_document) echo vectors/nitro -name '*.cbor' ;;
+    psa_token) echo vectors/psa/tf-m vectors/psa/veraison -name '*[nr]' ;;
+    cca_token) echo vectors/cca -name '*.cbor' ;;
     evidence_file) echo fuzz/seeds vectors -path '*evidence*.json' ;;
     *) die "$1 has no seeds: name them in scripts/fuzz.sh" ;;
   esac

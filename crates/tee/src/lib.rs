@@ -13,6 +13,8 @@
     )
 )]
 
+#[cfg(feature = "verify")]
+mod cose;
 pub mod dcap;
 pub mod detect;
 #[cfg(feature = "verify")]
@@ -20,6 +22,8 @@ pub mod endorsement;
 #[cfg(feature = "verify")]
 pub mod eventlog;
 pub mod keystone;
+#[cfg(feature = "verify")]
+mod memo;
 pub mod nitro;
 pub mod sev_snp;
 pub mod sgx;
@@ -43,6 +47,8 @@ pub fn verifiers(anchors: &TrustAnchors) -> Result<Vec<Box<dyn TeeVerifier>>, Tr
         // In the order in which raw bytes are recognised.
         Box::new(sgx::Verifier::intel()),
         Box::new(tdx::Verifier::intel()),
+        Box::new(nitro::Verifier::aws()),
+        Box::new(trustzone::Verifier::new(anchors)?),
     ])
 }
 
@@ -74,7 +80,10 @@ mod tests {
             .iter()
             .map(|verifier| verifier.descriptor().tee)
             .collect();
-        assert_eq!(tees, [TeeKind::Sgx, TeeKind::Tdx]);
+        assert_eq!(
+            tees,
+            [TeeKind::Sgx, TeeKind::Tdx, TeeKind::Nitro, TeeKind::TrustZone]
+        );
         assert!(VerifierSet::production(verifiers(&none).unwrap()).is_ok());
     }
 }

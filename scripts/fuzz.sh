@@ -20,6 +20,8 @@ seeds_of() {
     nitro_document) echo vectors/nitro -name '*.cbor' ;;
     psa_token) echo vectors/psa/tf-m vectors/psa/veraison -name '*[nr]' ;;
     cca_token) echo vectors/cca -name '*.cbor' ;;
+    snp_report) echo vectors/snp -name '*.bin' ;;
+    snp_certificate) echo vectors/snp -name '*.der' ;;
     evidence_file) echo fuzz/seeds vectors -path '*evidence*.json' ;;
     *) die "$1 has no seeds: name them in scripts/fuzz.sh" ;;
   esac

@@ -47,6 +47,7 @@ pub fn verifiers(anchors: &TrustAnchors) -> Result<Vec<Box<dyn TeeVerifier>>, Tr
         // In the order in which raw bytes are recognised.
         Box::new(sgx::Verifier::intel()),
         Box::new(tdx::Verifier::intel()),
+        Box::new(sev_snp::Verifier::amd()),
         Box::new(nitro::Verifier::aws()),
         Box::new(trustzone::Verifier::new(anchors)?),
     ])
@@ -82,7 +83,13 @@ mod tests {
             .collect();
         assert_eq!(
             tees,
-            [TeeKind::Sgx, TeeKind::Tdx, TeeKind::Nitro, TeeKind::TrustZone]
+            [
+                TeeKind::Sgx,
+                TeeKind::Tdx,
+                TeeKind::Sev,
+                TeeKind::Nitro,
+                TeeKind::TrustZone
+            ]
         );
         assert!(VerifierSet::production(verifiers(&none).unwrap()).is_ok());
     }

@@ -154,6 +154,11 @@ impl Key {
         }
         Self(digest.finalize().into())
     }
+
+    /// As a part of another key.
+    pub const fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl Window {

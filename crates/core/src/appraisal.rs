@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Policy;
-use crate::{Claims, PolicyId, UnixMillis, Verified};
+use crate::{Claims, PolicyId, Revocation, UnixMillis, Verified};
 
 /// One rule that was applied, and how it went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,6 +49,31 @@ impl Finding {
     }
 }
 
+/// A value that the policy lists, and what came of it: one that is never compared protects nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReferenceValue {
+    /// The rule that lists it, as the policy names it.
+    pub rule: String,
+    /// The value, as the policy has it.
+    pub value: String,
+    /// What came of it.
+    pub state: ReferenceState,
+    /// What the evidence has instead, or why it was not used.
+    pub why: String,
+}
+
+/// What came of a reference value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReferenceState {
+    /// The evidence fits it.
+    Matched,
+    /// It was compared, and the evidence has something else.
+    Compared,
+    /// There was nothing to compare it with.
+    Unused,
+}
+
 /// Whether a policy wants what verification found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -70,6 +95,7 @@ pub struct Appraisal {
     policy: String,
     policy_id: PolicyId,
     findings: Vec<Finding>,
+    reference_values: Vec<ReferenceValue>,
     appraised_at: UnixMillis,
     expires_at: UnixMillis,
     claims: Verified<Claims>,
@@ -80,9 +106,18 @@ impl Appraisal {
         policy: &Policy,
         claims: Verified<Claims>,
         findings: Vec<Finding>,
+        reference_values: Vec<ReferenceValue>,
         now: UnixMillis,
     ) -> Self {
-        let until = now.plus(policy.max_age_millis());
+        let lists_until = match claims.revocation {
+            Revocation::Checked { until } => until,
+            Revocation::Unchecked { .. } | Revocation::NotApplicable { .. } => None,
+        };
+        let ends = [claims.endorsed_until, lists_until];
+        let expires_at = ends
+            .into_iter()
+            .flatten()
+            .fold(now.plus(policy.max_age_millis()), UnixMillis::min);
         let accepted = !findings.is_empty() && findings.iter().all(|finding| finding.passed);
         Self {
             verdict: if accepted {
@@ -93,10 +128,9 @@ impl Appraisal {
             policy: policy.name().to_owned(),
             policy_id: policy.id(),
             findings,
+            reference_values,
             appraised_at: now,
-            expires_at: claims
-                .endorsed_until
-                .map_or(until, |endorsed| endorsed.min(until)),
+            expires_at,
             claims,
         }
     }
@@ -121,13 +155,18 @@ impl Appraisal {
         &self.findings
     }
 
+    /// Every value that the policy lists for registers, attributes and PCRs, and what came of it.
+    pub fn reference_values(&self) -> &[ReferenceValue] {
+        &self.reference_values
+    }
+
     /// When it was judged.
     pub const fn appraised_at(&self) -> UnixMillis {
         self.appraised_at
     }
 
-    /// Until when the verdict may be relied upon: the policy's maximum age, or the end of the endorsements if
-    /// that comes first.
+    /// Until when the verdict may be relied upon: the policy's maximum age, or the end of the endorsements or of
+    /// the revocation lists if that comes first.
     pub const fn expires_at(&self) -> UnixMillis {
         self.expires_at
     }

@@ -17,6 +17,7 @@ mod appraisal;
 mod attest;
 mod challenge;
 mod claims;
+mod ear;
 mod endorsements;
 mod evidence;
 mod id;
@@ -27,20 +28,21 @@ mod time;
 mod trust;
 mod verify;
 
-pub use appraisal::{Appraisal, AppraisalVerdict, Finding};
+pub use appraisal::{Appraisal, AppraisalVerdict, Finding, ReferenceState, ReferenceValue};
 pub use attest::{AttestError, Attester};
 pub use challenge::{BoundUserData, Challenge, ChallengeTerms, EventLogHead, Purpose, ReportData};
 pub use claims::{
     Assurance, Claims, DeviceIdentity, LoggedEvent, Measurement, Revocation, Shortfall, Tcb, TcbStatus,
     UnsignedFact, Verified,
 };
+pub use ear::{EAR_PROFILE, Ear, TrustTier, TrustVector, trust_tier, trust_vector};
 pub use endorsements::{Endorsement, EndorsementKind, Endorsements, Want};
 pub use evidence::{Evidence, EvidenceFile, EvidenceFileError, MAX_EVIDENCE, MAX_EVIDENCE_FILE};
 pub use id::{
     BootId, Digest32, Digest48, EvidenceId, NodeId, ParseIdError, PolicyId, PublicKey, Signature, SuiAddress,
 };
 pub use message::{Kind, MAGIC, SignedMessage, VERSION, verify_ed25519};
-pub use policy::{Expect, Policy, PolicyError};
+pub use policy::{Expect, Policy, PolicyError, PolicyWarning, RuleNote, pinned_policy, policy_template};
 pub use tee::{TeeKind, UnknownTee};
 pub use time::{ParseTimeError, UnixMillis};
 pub use trust::{AnchorRole, TrustAnchor, TrustAnchorError, TrustAnchors, UnknownRole};

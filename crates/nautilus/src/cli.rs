@@ -49,6 +49,9 @@ enum Command {
     Detect(command::detect::Detect),
     Attest(command::attest::Attest),
     Verify(command::verify::Verify),
+    /// Write, check and explain policies: what is wanted of verified evidence
+    #[command(subcommand)]
+    Policy(command::policy::PolicyCommand),
     /// Show or verify performance proofs
     #[command(subcommand)]
     Proof(command::proof::Proof),
@@ -68,6 +71,7 @@ impl Cli {
             Command::Detect(command) => command.run(&self.global),
             Command::Attest(command) => command.run(&self.global),
             Command::Verify(command) => command.run(&self.global),
+            Command::Policy(command) => command.run(&self.global),
             Command::Proof(command) => command.run(&self.global),
             Command::Ledger(command) => command.run(&self.global),
             Command::Config(command) => command.run(&self.global),

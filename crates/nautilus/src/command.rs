@@ -4,6 +4,7 @@ pub mod attest;
 pub mod config;
 pub mod detect;
 pub mod ledger;
+pub mod policy;
 pub mod proof;
 pub mod up;
 pub mod verify;

@@ -49,6 +49,16 @@ impl Failure {
         }
     }
 
+    /// The exit code.
+    pub const fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// What failed, and why, outermost first.
+    pub fn causes(&self) -> Vec<String> {
+        self.error.chain().map(ToString::to_string).collect()
+    }
+
     /// Tells the user and gives the exit code.
     pub fn report(&self) -> ExitCode {
         eprintln!("nautilus: {}", printable(&self.error.to_string()));

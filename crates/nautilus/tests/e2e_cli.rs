@@ -16,5 +16,8 @@ mod help;
 #[path = "cli/ledger.rs"]
 mod ledger;
 #[cfg(test)]
+#[path = "cli/policy.rs"]
+mod policy;
+#[cfg(test)]
 #[path = "support/program.rs"]
 mod program;

@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use nautilus_core::MAX_EVIDENCE_FILE;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::ApiError;
+use crate::ear::key_set;
 use crate::service::{Refusal, Verifier};
 use crate::wall_clock::now;
 
@@ -29,6 +31,7 @@ type Body = Result<Bytes, BytesRejection>;
 pub fn router(verifier: Arc<Verifier>) -> Router {
     Router::new()
         .route("/v1/verifier", get(facts))
+        .route("/v1/keys", get(keys))
         .route(
             "/v1/nodes",
             post(register).layer(DefaultBodyLimit::max(MAX_SMALL)),
@@ -56,6 +59,12 @@ pub fn router(verifier: Arc<Verifier>) -> Router {
 
 async fn facts(State(verifier): State<Arc<Verifier>>) -> Response {
     axum::Json(verifier.facts()).into_response()
+}
+
+/// What verifies this verifier's signed attestation results. Its name is the set's own (RFC 7517 §8.5.2).
+async fn keys(State(verifier): State<Arc<Verifier>>) -> Response {
+    let set = key_set(&verifier.public_key());
+    ([(CONTENT_TYPE, "application/jwk-set+json")], set.to_string()).into_response()
 }
 
 async fn register(State(verifier): State<Arc<Verifier>>, body: Body) -> Response {

@@ -93,6 +93,11 @@ impl VerifierKey {
 
     /// The signature over `message`.
     pub fn sign(&self, message: &impl SignedMessage) -> Signature {
-        Signature(self.0.sign(&message.to_bytes()).to_bytes())
+        self.sign_bytes(&message.to_bytes())
+    }
+
+    /// The signature over bytes that cannot be taken for a message of ours: see [`crate::signed_ear`].
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> Signature {
+        Signature(self.0.sign(bytes).to_bytes())
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod api;
 mod challenges;
+mod ear;
 mod http;
 mod key;
 pub mod private_file;
@@ -13,6 +14,7 @@ mod service;
 mod told;
 mod wall_clock;
 
+pub use ear::{key_set, signed_ear};
 pub use http::router;
 pub use key::{KeyError, VerifierKey};
 pub use service::{Refusal, Verifier};

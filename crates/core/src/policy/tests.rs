@@ -1,5 +1,5 @@
 use super::*;
-use crate::{AppraisalVerdict, DeviceIdentity, EvidenceId, Revocation, Tcb, TeeKind};
+use crate::{AppraisalVerdict, DeviceIdentity, EvidenceId, Finding, ReferenceState, Revocation, Tcb};
 
 const POLICY: &str = r#"
 name: test
@@ -80,11 +80,14 @@ fn claims_that_fit_are_accepted_and_every_rule_shows() {
         .map(|finding| finding.rule.as_str())
         .collect();
     let expected = [
+        "tee",
         "assurance",
         "debug",
         "tcb_status",
         "advisories",
         "tcb_evaluation",
+        "revocation",
+        "evidence_age",
         "binding",
         "measurements.mrenclave",
         "measurements.mrsigner",
@@ -139,24 +142,30 @@ fn what_is_left_unchecked_says_so_and_why() {
         .iter()
         .filter(|finding| !finding.checked)
         .collect();
-    let expected = Finding::unchecked("measurements.mrsigner", "mrenclave is pinned");
-    assert_eq!(unchecked, [&expected]);
+    let expected = [
+        Finding::unchecked("tee", "the policy does not say which TEEs pass"),
+        Finding::unchecked("evidence_age", "evidence of `sgx` does not say when it was made"),
+        Finding::unchecked("measurements.mrsigner", "mrenclave is pinned"),
+    ];
+    assert_eq!(unchecked, expected.iter().collect::<Vec<_>>());
 }
 
-/// What a policy with these measurements and other rules finds of the code, and its verdict on evidence that
-/// satisfies each of its rules.
-fn code(measurements: &str, more: &str) -> (AppraisalVerdict, String) {
+/// What a policy with these measurements and other rules finds of the code of a TEE, and its verdict on evidence
+/// that satisfies each of its rules.
+fn code(tee: TeeKind, measurements: &str, more: &str) -> (AppraisalVerdict, String) {
     let policy = POLICY
         .replace("  mrenclave: { one_of: [\"aa\", \"bb\"] }\n", measurements)
         .replace(
             "  mrsigner: { ignore: { because: \"mrenclave is pinned\" } }\n",
             "",
-        );
+        )
+        .replace("at_least: hardware-enclave", "at_least: simulated");
     let policy = policy.replace(
         "measurements:\n",
         "measurements:\n  other: { ignore: { because: a test } }\n",
     );
     let mut fitting = claims();
+    fitting.tee = tee;
     for name in [
         "mrenclave",
         "mrsigner",
@@ -165,11 +174,24 @@ fn code(measurements: &str, more: &str) -> (AppraisalVerdict, String) {
         "mrconfigid",
         "mrowner",
         "rtmr0",
-        "pcr0",
+        "measurement",
+        "host_data",
+        "enclave_hash",
+        "sm_hash",
+        "optee_ta_memory",
+        "optee_tee_memory",
+        "ta_header",
+        "rim",
+        "rem0",
+        "sw_bl",
+        "sw_prot",
     ] {
         fitting
             .measurements
             .insert(name.to_owned(), Measurement(vec![0xaa]));
+    }
+    for index in 0..24 {
+        fitting.measurements.insert(format!("pcr{index}"), pcr_value());
     }
     for (name, value) in [("isvprodid", "7"), ("isvsvn", "10")] {
         fitting.attributes.insert(name.to_owned(), value.to_owned());
@@ -181,6 +203,19 @@ fn code(measurements: &str, more: &str) -> (AppraisalVerdict, String) {
     (appraisal.verdict(), code.unwrap().detail.clone())
 }
 
+fn pcr_value() -> Measurement {
+    Measurement(vec![0xaa; 32])
+}
+
+/// `pcr_policy` with these PCRs of the value that the evidence has.
+fn pcr_policy(names: &[&str]) -> String {
+    let rules: Vec<_> = names
+        .iter()
+        .map(|name| format!("{name}: \"{}\"", pcr_value()))
+        .collect();
+    format!("pcr_policy: {{ {} }}\n", rules.join(", "))
+}
+
 #[test]
 fn a_policy_that_pins_no_code_accepts_nothing() {
     let product = "attributes: { isvprodid: { one_of: [\"7\"] } }\n";
@@ -188,37 +223,113 @@ fn a_policy_that_pins_no_code_accepts_nothing() {
     let ignored = "attributes: { isvprodid: { ignore: { because: any } }, isvsvn: { at_least: \"9\" } }\n";
     let every_product = "attributes: { isvprodid: { at_least: \"0\" }, isvsvn: { at_least: \"9\" } }\n";
     let both = "attributes: { isvprodid: { one_of: [\"7\"] }, isvsvn: { at_least: \"9\" } }\n";
-    for (measurements, more) in [
-        ("", ""),
-        ("  mrenclave: { ignore: { because: lazy } }\n", ""),
-        ("  mrseam: { one_of: [aa] }\n", ""),
-        ("  mrconfigid: { one_of: [aa] }\n", ""),
-        ("  mrowner: { one_of: [aa] }\n", ""),
-        ("  rtmr0: { one_of: [aa] }\n", ""),
-        ("  mrsigner: { one_of: [aa] }\n", ""),
-        ("  mrsigner: { one_of: [aa] }\n", product),
-        ("  mrsigner: { one_of: [aa] }\n", version),
-        ("  mrsigner: { one_of: [aa] }\n", ignored),
-        ("  mrsigner: { one_of: [aa] }\n", every_product),
-        ("", both),
+    for (tee, measurements, more) in [
+        (TeeKind::Sgx, "", ""),
+        (TeeKind::Sgx, "  mrenclave: { ignore: { because: lazy } }\n", ""),
+        (TeeKind::Tdx, "  mrseam: { one_of: [aa] }\n", ""),
+        (TeeKind::Tdx, "  mrconfigid: { one_of: [aa] }\n", ""),
+        (TeeKind::Tdx, "  mrowner: { one_of: [aa] }\n", ""),
+        (TeeKind::Tdx, "  rtmr0: { one_of: [aa] }\n", ""),
+        // The code of one TEE is another register than that of another.
+        (TeeKind::Tdx, "  mrenclave: { one_of: [aa] }\n", ""),
+        (TeeKind::Sgx, "  mrtd: { one_of: [aa] }\n", ""),
+        (TeeKind::Sgx, "  mrsigner: { one_of: [aa] }\n", ""),
+        (TeeKind::Sgx, "  mrsigner: { one_of: [aa] }\n", product),
+        (TeeKind::Sgx, "  mrsigner: { one_of: [aa] }\n", version),
+        (TeeKind::Sgx, "  mrsigner: { one_of: [aa] }\n", ignored),
+        (TeeKind::Sgx, "  mrsigner: { one_of: [aa] }\n", every_product),
+        (TeeKind::Sgx, "", both),
+        (TeeKind::Sev, "  host_data: { one_of: [aa] }\n", ""),
+        (TeeKind::Keystone, "  enclave_hash: { one_of: [aa] }\n", ""),
+        (TeeKind::Keystone, "  sm_hash: { one_of: [aa] }\n", ""),
+        (TeeKind::TrustZone, "  ta_header: { one_of: [aa] }\n", ""),
+        (TeeKind::TrustZone, "  rem0: { one_of: [aa] }\n", ""),
+        (TeeKind::TrustZone, "  sw_bl: { ignore: { because: lazy } }\n", ""),
+        (TeeKind::Nitro, "", &pcr_policy(&["pcr8"])),
+        (TeeKind::Nitro, "", &pcr_policy(&["pcr1"])),
+        (TeeKind::Tpm, "", &pcr_policy(&["pcr0", "pcr7"])),
+        (TeeKind::Sgx, "", &pcr_policy(&["pcr0", "pcr4"])),
     ] {
-        let (verdict, detail) = code(measurements, more);
+        let (verdict, detail) = code(tee, measurements, more);
         assert_eq!(verdict, AppraisalVerdict::Rejected, "{measurements}{more}");
-        assert!(detail.starts_with("the policy pins no code"), "{detail}");
+        assert!(
+            detail.starts_with(&format!("the policy pins no code of `{tee}`")),
+            "{detail}"
+        );
     }
-    for (measurements, more, by) in [
-        ("  mrenclave: { one_of: [aa] }\n", "", "mrenclave"),
-        ("  mrtd: { one_of: [aa] }\n", "", "mrtd"),
+    let sw = "  sw_bl: { one_of: [aa] }\n  sw_prot: { one_of: [aa] }\n";
+    let one_sw = "  sw_bl: { one_of: [aa] }\n  sw_prot: { ignore: { because: a test } }\n";
+    for (tee, measurements, more, by) in [
+        (TeeKind::Sgx, "  mrenclave: { one_of: [aa] }\n", "", "mrenclave"),
         (
+            TeeKind::Simulated,
+            "  mrenclave: { one_of: [aa] }\n",
+            "",
+            "mrenclave",
+        ),
+        (TeeKind::Tdx, "  mrtd: { one_of: [aa] }\n", "", "mrtd"),
+        (
+            TeeKind::Sgx,
             "  mrsigner: { one_of: [aa] }\n",
             both,
             "mrsigner with isvprodid and isvsvn",
         ),
-        ("", "pcr_policy: { pcr0: aa }\n", "pcr0"),
+        (
+            TeeKind::Sev,
+            "  measurement: { one_of: [aa] }\n",
+            "",
+            "measurement",
+        ),
+        (
+            TeeKind::Keystone,
+            "  enclave_hash: { one_of: [aa] }\n  sm_hash: { one_of: [aa] }\n",
+            "",
+            "enclave_hash with sm_hash",
+        ),
+        (
+            TeeKind::TrustZone,
+            "  optee_ta_memory: { one_of: [aa] }\n",
+            "",
+            "optee_ta_memory",
+        ),
+        (
+            TeeKind::TrustZone,
+            "  optee_tee_memory: { one_of: [aa] }\n",
+            "",
+            "optee_tee_memory",
+        ),
+        (TeeKind::TrustZone, "  rim: { one_of: [aa] }\n", "", "rim"),
+        (TeeKind::TrustZone, sw, "", "sw_bl, sw_prot"),
+        (TeeKind::TrustZone, one_sw, "", "sw_bl"),
+        (TeeKind::Nitro, "", &pcr_policy(&["pcr0"]), "pcr0"),
+        (
+            TeeKind::Nitro,
+            &format!("  pcr0: {{ one_of: [\"{}\"] }}\n", pcr_value()),
+            "",
+            "pcr0",
+        ),
+        (
+            TeeKind::Nitro,
+            "",
+            &pcr_policy(&["pcr1", "pcr2"]),
+            "pcr1 with pcr2",
+        ),
+        (TeeKind::Tpm, "", &pcr_policy(&["pcr0", "pcr4"]), "pcr4"),
+        (TeeKind::Tpm, "", &pcr_policy(&["pcr9", "pcr11"]), "pcr9, pcr11"),
     ] {
         let accepted = (AppraisalVerdict::Accepted, format!("pinned by {by}"));
-        assert_eq!(code(measurements, more), accepted);
+        assert_eq!(code(tee, measurements, more), accepted);
     }
+}
+
+#[test]
+fn a_software_component_that_nobody_listed_is_code_that_nobody_asked_for() {
+    let (verdict, detail) = code(TeeKind::TrustZone, "  sw_bl: { one_of: [aa] }\n", "");
+    assert_eq!(verdict, AppraisalVerdict::Rejected);
+    assert_eq!(
+        detail,
+        "the policy does not name the software components sw_prot of the evidence"
+    );
 }
 
 #[test]
@@ -256,15 +367,43 @@ fn allowed_advisories_are_named() {
 }
 
 #[test]
-fn a_pcr_policy_rejects_evidence_without_pcrs() {
-    let pcrs = format!("{POLICY}pcr_policy: {{ pcr0: \"00ff\" }}\n");
-    let appraisal = appraise(&pcrs, claims());
-    assert_eq!(appraisal.verdict(), AppraisalVerdict::Rejected);
-    let mut with_pcr = claims();
-    with_pcr
-        .measurements
-        .insert("pcr0".to_owned(), Measurement(vec![0x00, 0xff]));
-    assert_eq!(appraise(&pcrs, with_pcr).verdict(), AppraisalVerdict::Accepted);
+fn a_pcr_policy_asks_for_pcrs_that_were_signed() {
+    let pcrs = format!("{POLICY}{}", pcr_policy(&["pcr0", "pcr7"]));
+    let judged = |signed: &[(&str, Measurement)]| {
+        let mut changed = claims();
+        for (name, value) in signed {
+            changed.measurements.insert((*name).to_owned(), value.clone());
+        }
+        let appraisal = appraise(&pcrs, changed);
+        let failed = appraisal.findings().iter().filter(|finding| !finding.passed);
+        failed
+            .map(|finding| (finding.rule.clone(), finding.detail.clone()))
+            .collect::<Vec<_>>()
+    };
+    let both = [("pcr0", pcr_value()), ("pcr7", pcr_value())];
+    assert_eq!(judged(&both), []);
+    let wanted = format!("wanted {}", pcr_value());
+    let none = format!("evidence of `sgx` has no PCRs, {wanted}");
+    assert_eq!(
+        judged(&[]),
+        [
+            ("pcr_policy.pcr0".to_owned(), none.clone()),
+            ("pcr_policy.pcr7".to_owned(), none)
+        ]
+    );
+    // A quote over PCR 16 alone vouches for PCR 16 alone.
+    let another = judged(&[("pcr0", pcr_value()), ("pcr16", pcr_value())]);
+    let told = format!("not among the signed PCRs pcr0, pcr16, {wanted}");
+    assert_eq!(another, [("pcr_policy.pcr7".to_owned(), told)]);
+    let other_bank = judged(&[("pcr0", pcr_value()), ("pcr7", Measurement(vec![0xaa; 48]))]);
+    let [(rule, detail)] = other_bank.as_slice() else {
+        panic!("{other_bank:?}");
+    };
+    assert_eq!(rule, "pcr_policy.pcr7");
+    assert!(
+        detail.contains("of a bank of 384 bits") && detail.ends_with("of 256 bits"),
+        "{detail}"
+    );
 }
 
 #[test]
@@ -297,8 +436,20 @@ fn the_id_changes_with_every_rule_and_with_nothing_else() {
     assert_ne!(id(POLICY), id(&POLICY.replace("3600", "3601")));
     assert_ne!(id(POLICY), id(&POLICY.replace("\"bb\"", "\"cc\"")));
     assert_ne!(id(POLICY), id(&POLICY.replace("at_least: 17", "one_of: [17]")));
-    let attributes = format!("{POLICY}attributes: {{ isvsvn: {{ at_least: 1 }} }}\n");
-    assert_ne!(id(POLICY), id(&attributes));
+    for more in [
+        "attributes: { isvsvn: { at_least: 1 } }",
+        "tee: { one_of: [sgx] }",
+        "revocation: { ignore: { because: a test } }",
+        "evidence_age: { at_most_seconds: 60 }",
+        "per_tee: { sgx: { attributes: { isvsvn: { at_least: 1 } } } }",
+        "per_tee: { tdx: { attributes: { isvsvn: { at_least: 1 } } } }",
+    ] {
+        assert_ne!(id(POLICY), id(&format!("{POLICY}{more}\n")), "{more}");
+    }
+    // What is written as it is by default is the same policy.
+    for more in ["revocation: required", "evidence_age: max_age"] {
+        assert_eq!(id(POLICY), id(&format!("{POLICY}{more}\n")), "{more}");
+    }
 }
 
 #[test]
@@ -335,6 +486,7 @@ fn rules_that_say_nothing_or_could_never_pass_are_refused() {
         }
     };
     let age = "max_age_seconds: 3600";
+    let with = |more: &str| format!("max_age_seconds: 1\n{more}");
     for (from, to, rule) in [
         ("{ at_least: hardware-enclave }", "{ one_of: [] }", "assurance"),
         ("{ one_of: [false] }", "{ one_of: [] }", "debug"),
@@ -378,6 +530,97 @@ fn rules_that_say_nothing_or_could_never_pass_are_refused() {
             "max_age_seconds: 1\npcr_policy: { pcr24: aa }",
             "pcr_policy.pcr24",
         ),
+        (
+            age,
+            "max_age_seconds: 1\npcr_policy: { pcr0: aa }",
+            "pcr_policy.pcr0",
+        ),
+        (age, &with(&pcr_policy(&["pcr16"])), "pcr_policy.pcr16"),
+        (age, &with(&pcr_policy(&["pcr0", "pcr23"])), "pcr_policy.pcr23"),
+        (
+            age,
+            &with("resettable_pcrs: { because: none }"),
+            "resettable_pcrs",
+        ),
+        (
+            age,
+            &with(&format!(
+                "{}resettable_pcrs: {{ because: \" \" }}",
+                pcr_policy(&["pcr23"])
+            )),
+            "resettable_pcrs",
+        ),
+        (age, &with("tee: { one_of: [] }"), "tee"),
+        (age, &with("tee: { at_least: sgx }"), "tee"),
+        (age, &with("tee: { ignore: { because: \"\" } }"), "tee"),
+        (
+            age,
+            &with("revocation: { ignore: { because: \"\" } }"),
+            "revocation",
+        ),
+        (age, &with("evidence_age: { at_most_seconds: 0 }"), "evidence_age"),
+        (
+            age,
+            &with("evidence_age: { ignore: { because: \"\" } }"),
+            "evidence_age",
+        ),
+        (age, &with("per_tee: { sev: {} }"), "per_tee.sev"),
+        (
+            age,
+            &with("tee: { one_of: [sgx] }\nper_tee: { sev: { advisories: { one_of: [] } } }"),
+            "per_tee.sev",
+        ),
+        (
+            age,
+            &with("per_tee: { sgx: { measurements: { mrenclave: { one_of: [aa] } } } }"),
+            "per_tee.sgx.mrenclave",
+        ),
+        (
+            age,
+            &with("per_tee: { sgx: { measurements: { other: { one_of: [] } } } }"),
+            "per_tee.sgx.measurements.other",
+        ),
+        (
+            age,
+            &with("per_tee: { sgx: { attributes: { other: { at_least: x } } } }"),
+            "per_tee.sgx.attributes.other",
+        ),
+        (
+            age,
+            &with("per_tee: { tpm: { pcr_policy: { pcr31: aa } } }"),
+            "per_tee.tpm.pcr_policy.pcr31",
+        ),
+        (
+            age,
+            &with("per_tee: { sgx: { tcb_status: { one_of: [] } } }"),
+            "per_tee.sgx.tcb_status",
+        ),
+        (
+            age,
+            &with("per_tee: { sgx: { advisories: { at_least: x } } }"),
+            "per_tee.sgx.advisories",
+        ),
+        (
+            age,
+            &with("per_tee: { sgx: { tcb_evaluation: { one_of: [] } } }"),
+            "per_tee.sgx.tcb_evaluation",
+        ),
+        (
+            age,
+            &with(&format!(
+                "{}per_tee: {{ tpm: {{ measurements: {{ pcr4: {{ one_of: [aa] }} }} }} }}",
+                pcr_policy(&["pcr4"])
+            )),
+            "per_tee.tpm.pcr4",
+        ),
+        (
+            age,
+            &with(&format!(
+                "per_tee: {{ tpm: {{ measurements: {{ pcr4: {{ one_of: [aa] }} }}, {} }} }}",
+                pcr_policy(&["pcr4"]).trim()
+            )),
+            "per_tee.tpm.measurements.pcr4",
+        ),
     ] {
         assert_eq!(refused(from, to), rule, "{to}");
     }
@@ -399,4 +642,363 @@ fn a_senseless_policy_is_refused_whatever_it_is_read_from() {
     json["debug"] = serde_json::json!({ "one_of": [] });
     let error = serde_json::from_value::<Policy>(json).unwrap_err().to_string();
     assert!(error.contains("`debug` makes no sense"), "{error}");
+}
+
+#[test]
+fn a_tee_that_is_not_named_is_rejected() {
+    let named = format!("{POLICY}tee: {{ one_of: [tdx, sev] }}\n");
+    let appraisal = appraise(&named, claims());
+    let failed: Vec<_> = appraisal.findings().iter().filter(|f| !f.passed).collect();
+    assert_eq!(
+        failed,
+        [&Finding::new("tee", false, "sgx, wanted one of tdx, sev")]
+    );
+}
+
+#[test]
+fn lists_that_did_not_come_along_are_rejected_unless_the_policy_says_why() {
+    let judged = |policy: &str, revocation: Revocation| {
+        let mut changed = claims();
+        changed.revocation = revocation;
+        let appraisal = appraise(policy, changed);
+        let found = appraisal.findings().iter().find(|f| f.rule == "revocation");
+        found.unwrap().clone()
+    };
+    let unchecked = || Revocation::Unchecked {
+        because: "no list of AMD's came along".to_owned(),
+    };
+    let lax = format!("{POLICY}revocation: {{ ignore: {{ because: offline site }} }}\n");
+    let failed = Finding::new("revocation", false, "not checked: no list of AMD's came along");
+    assert_eq!(judged(POLICY, unchecked()), failed);
+    assert_eq!(
+        judged(&lax, unchecked()),
+        Finding::unchecked("revocation", "offline site")
+    );
+    let none = Revocation::NotApplicable {
+        because: "an enrolled key has no list",
+    };
+    for policy in [POLICY, &lax] {
+        assert_eq!(
+            judged(policy, none.clone()),
+            Finding::new("revocation", true, "an enrolled key has no list")
+        );
+        let checked = judged(policy, Revocation::Checked { until: None });
+        assert!(checked.passed && checked.checked, "{checked:?}");
+    }
+}
+
+#[test]
+fn a_verdict_lasts_no_longer_than_the_revocation_lists() {
+    let mut changed = claims();
+    changed.endorsed_until = Some(UnixMillis(7000));
+    changed.revocation = Revocation::Checked {
+        until: Some(UnixMillis(6000)),
+    };
+    assert_eq!(appraise(POLICY, changed).expires_at(), UnixMillis(6000));
+}
+
+#[test]
+fn evidence_says_when_it_was_made_and_is_held_to_it() {
+    let now = UnixMillis::from_secs(1_000_000);
+    let passes = |policy: &str, made_at: UnixMillis| {
+        let mut changed = claims();
+        changed.made_at = Some(made_at);
+        let policy = Policy::from_yaml(policy).unwrap();
+        let appraisal = policy.appraise(Verified::seal(changed), now);
+        let found = appraisal.findings().iter().find(|f| f.rule == "evidence_age");
+        let found = found.unwrap();
+        assert!(found.checked, "{found:?}");
+        assert_eq!(
+            appraisal.verdict() == AppraisalVerdict::Accepted,
+            found.passed,
+            "{appraisal:?}"
+        );
+        found.passed
+    };
+    let old = |millis: u64| UnixMillis(now.0 - millis);
+    assert!(passes(POLICY, now));
+    assert!(passes(POLICY, old(3_600_000)));
+    assert!(!passes(POLICY, old(3_600_001)));
+    assert!(passes(POLICY, now.plus(60_000)));
+    assert!(!passes(POLICY, now.plus(60_001)));
+    let short = format!("{POLICY}evidence_age: {{ at_most_seconds: 5 }}\n");
+    assert!(passes(&short, old(5000)));
+    assert!(!passes(&short, old(5001)));
+    let lax = format!("{POLICY}evidence_age: {{ ignore: {{ because: an archive }} }}\n");
+    let mut archived = claims();
+    archived.made_at = Some(UnixMillis(0));
+    let appraisal = Policy::from_yaml(&lax)
+        .unwrap()
+        .appraise(Verified::seal(archived), now);
+    let found = appraisal.findings().iter().find(|f| f.rule == "evidence_age");
+    assert_eq!(found, Some(&Finding::unchecked("evidence_age", "an archive")));
+}
+
+const FLEET: &str = r#"
+name: fleet
+tee: { one_of: [sgx, sev, tpm] }
+assurance: { at_least: measured-boot }
+debug: { one_of: [false] }
+tcb_status: { one_of: [UpToDate] }
+advisories: { one_of: [] }
+tcb_evaluation: { at_least: 17 }
+per_tee:
+  sgx:
+    advisories: { one_of: [INTEL-SA-00615] }
+    measurements: { mrenclave: { one_of: ["aa", "bb"] }, mrsigner: { one_of: ["cc"] } }
+    attributes: { isvsvn: { at_least: "2" } }
+  sev:
+    tcb_status: { ignore: { because: AMD publishes no levels } }
+    tcb_evaluation: { ignore: { because: AMD has none } }
+    measurements: { measurement: { one_of: ["dd"] } }
+    attributes: { snp_svn: { at_least: "20" } }
+  tpm:
+    pcr_policy: { pcr4: "1111111111111111111111111111111111111111111111111111111111111111" }
+max_age_seconds: 3600
+"#;
+
+#[test]
+fn a_fleet_of_several_tees_has_a_section_for_each() {
+    let mut sgx = claims();
+    sgx.measurements
+        .insert("mrsigner".to_owned(), Measurement(vec![0xcc]));
+    sgx.attributes.insert("isvsvn".to_owned(), "2".to_owned());
+    let accepted = appraise(FLEET, sgx.clone());
+    assert_eq!(accepted.verdict(), AppraisalVerdict::Accepted, "{accepted:?}");
+    let rules: Vec<_> = accepted.findings().iter().map(|f| f.rule.as_str()).collect();
+    assert_eq!(
+        rules,
+        [
+            "tee",
+            "assurance",
+            "debug",
+            "tcb_status",
+            "per_tee.sgx.advisories",
+            "tcb_evaluation",
+            "revocation",
+            "evidence_age",
+            "binding",
+            "per_tee.sgx.measurements.mrenclave",
+            "per_tee.sgx.measurements.mrsigner",
+            "per_tee.sgx.attributes.isvsvn",
+            "code",
+        ]
+    );
+    // The section's rules reject too.
+    sgx.attributes.insert("isvsvn".to_owned(), "1".to_owned());
+    assert_eq!(appraise(FLEET, sgx).verdict(), AppraisalVerdict::Rejected);
+
+    let mut sev = claims();
+    sev.tee = TeeKind::Sev;
+    sev.assurance = Assurance::HardwareVm;
+    sev.tcb = Tcb::default();
+    sev.measurements = BTreeMap::from([("measurement".to_owned(), Measurement(vec![0xdd]))]);
+    sev.attributes.insert("snp_svn".to_owned(), "22".to_owned());
+    let accepted = appraise(FLEET, sev.clone());
+    assert_eq!(accepted.verdict(), AppraisalVerdict::Accepted, "{accepted:?}");
+    // The same evidence under the name of another TEE meets the other section.
+    sev.tee = TeeKind::Tpm;
+    let rejected = appraise(FLEET, sev);
+    let failed: Vec<_> = rejected
+        .findings()
+        .iter()
+        .filter(|f| !f.passed)
+        .map(|f| f.rule.as_str())
+        .collect();
+    assert_eq!(
+        failed,
+        ["tcb_status", "tcb_evaluation", "per_tee.tpm.pcr_policy.pcr4"]
+    );
+}
+
+#[test]
+fn every_reference_value_says_what_came_of_it() {
+    let appraisal = appraise(FLEET, claims());
+    let found: Vec<_> = appraisal
+        .reference_values()
+        .iter()
+        .map(|value| {
+            (
+                value.rule.as_str(),
+                value.value.as_str(),
+                value.state,
+                value.why.as_str(),
+            )
+        })
+        .collect();
+    let other_sev = "the section is for `sev`, and the evidence is of `sgx`";
+    let other_tpm = "the section is for `tpm`, and the evidence is of `sgx`";
+    let pcr = "1111111111111111111111111111111111111111111111111111111111111111";
+    use ReferenceState::{Compared, Matched, Unused};
+    assert_eq!(
+        found,
+        [
+            (
+                "per_tee.sgx.measurements.mrenclave",
+                "aa",
+                Compared,
+                "the evidence has bb"
+            ),
+            (
+                "per_tee.sgx.measurements.mrenclave",
+                "bb",
+                Matched,
+                "the evidence fits it"
+            ),
+            (
+                "per_tee.sgx.measurements.mrsigner",
+                "cc",
+                Unused,
+                "the evidence has no mrsigner"
+            ),
+            (
+                "per_tee.sgx.attributes.isvsvn",
+                "2",
+                Unused,
+                "the evidence has no isvsvn"
+            ),
+            ("per_tee.sev.measurements.measurement", "dd", Unused, other_sev),
+            ("per_tee.sev.attributes.snp_svn", "20", Unused, other_sev),
+            ("per_tee.tpm.pcr_policy.pcr4", pcr, Unused, other_tpm),
+        ]
+    );
+}
+
+#[test]
+fn warnings_name_what_lets_more_pass_than_it_seems() {
+    let warned = |text: &str| {
+        let warnings = Policy::from_yaml(text).unwrap().warnings();
+        warnings
+            .into_iter()
+            .map(|warning| warning.rule)
+            .collect::<Vec<_>>()
+    };
+    let base = ["tee", "measurements.mrsigner"];
+    assert_eq!(warned(POLICY), base);
+    for (from, to, rule) in [
+        ("at_least: hardware-enclave", "at_least: simulated", "assurance"),
+        (
+            "at_least: hardware-enclave",
+            "one_of: [measured-boot]",
+            "assurance",
+        ),
+        ("[false]", "[true]", "debug"),
+        ("SWHardeningNeeded]", "OutOfDate]", "tcb_status"),
+        ("SWHardeningNeeded]", "ConfigurationNeeded]", "tcb_status"),
+        ("{ at_least: 17 }", "{ ignore: { because: x } }", "tcb_evaluation"),
+        (
+            "{ one_of: [INTEL-SA-00615] }",
+            "{ ignore: { because: x } }",
+            "advisories",
+        ),
+        (
+            "max_age_seconds: 3600",
+            "max_age_seconds: 604801",
+            "max_age_seconds",
+        ),
+        (
+            "max_age_seconds",
+            "revocation: { ignore: { because: x } }\nmax_age_seconds",
+            "revocation",
+        ),
+        (
+            "max_age_seconds",
+            "evidence_age: { ignore: { because: x } }\nmax_age_seconds",
+            "evidence_age",
+        ),
+        (
+            "max_age_seconds",
+            "pcr_policy: { pcr0: \"0101010101010101010101010101010101010101\" }\nmax_age_seconds",
+            "pcr_policy.pcr0",
+        ),
+        (
+            "max_age_seconds",
+            "attributes: { a: { at_least: \"0\" } }\nmax_age_seconds",
+            "attributes.a",
+        ),
+        (
+            "{ one_of: [\"aa\", \"bb\"] }",
+            "{ ignore: { because: x } }",
+            "code",
+        ),
+    ] {
+        assert_eq!(POLICY.matches(from).count(), 1, "{from}");
+        let found = warned(&POLICY.replace(from, to));
+        assert!(found.contains(&rule.to_owned()), "{to}: {found:?}");
+    }
+    // Nothing sets a floor for the platform.
+    let no_floor = POLICY.replace(
+        "{ one_of: [UpToDate, SWHardeningNeeded] }",
+        "{ ignore: { because: x } }",
+    );
+    assert_eq!(
+        warned(&no_floor)
+            .iter()
+            .filter(|rule| *rule == "tcb_status")
+            .count(),
+        2
+    );
+    let floor = format!("{no_floor}attributes: {{ svn: {{ at_least: \"4\" }} }}\n");
+    assert_eq!(
+        warned(&floor).iter().filter(|rule| *rule == "tcb_status").count(),
+        1
+    );
+    assert_eq!(
+        warned(FLEET),
+        [
+            "assurance",
+            "per_tee.sev.tcb_status",
+            "per_tee.sev.tcb_evaluation"
+        ]
+    );
+    // A TEE that is let pass, and whose code nobody pins.
+    let unpinned = FLEET.replace("[sgx, sev, tpm]", "[sgx, sev, tpm, nitro]");
+    let warnings = Policy::from_yaml(&unpinned).unwrap().warnings();
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.rule == "code" && warning.text.contains("`nitro`")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn a_policy_explains_itself() {
+    let policy = Policy::from_yaml(FLEET).unwrap();
+    let note = |tee: Option<TeeKind>, rule: &str| {
+        let notes = policy.explain(tee);
+        let found = notes.iter().find(|note| note.rule == rule);
+        found.unwrap_or_else(|| panic!("{rule}: {notes:?}")).clone()
+    };
+    assert_eq!(
+        note(None, "tee").text,
+        "passes: sgx, sev, tpm; rejected: tdx, trustzone, keystone, nitro, simulated"
+    );
+    assert_eq!(
+        note(None, "assurance").text,
+        "passes: hardware-vm, hardware-enclave, measured-boot; rejected: simulated"
+    );
+    assert_eq!(
+        note(None, "code").text,
+        "pinned for sgx, sev, tpm; evidence of every other TEE is rejected"
+    );
+    let ignored = note(Some(TeeKind::Sev), "per_tee.sev.tcb_status");
+    assert_eq!(
+        (ignored.checked, ignored.text.as_str()),
+        (false, "anything passes: AMD publishes no levels")
+    );
+    assert_eq!(
+        note(Some(TeeKind::Sev), "per_tee").text,
+        "the sections of sgx, tpm do not apply; their values are reported as unused"
+    );
+    assert!(
+        note(Some(TeeKind::Nitro), "code")
+            .text
+            .starts_with("everything is rejected: the policy pins no code of `nitro`")
+    );
+    let not_asked = policy.not_asked(Some(TeeKind::Tpm));
+    assert!(
+        not_asked.contains(&"the registers pcr0, pcr2, pcr7, pcr9: no rule names them".to_owned()),
+        "{not_asked:?}"
+    );
 }

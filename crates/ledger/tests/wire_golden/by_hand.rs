@@ -219,6 +219,11 @@ fn samples_windows_and_proofs() {
 fn a_policy() {
     let policy = Bytes::message(13)
         .text("golden")
+        // tee: one_of [sgx, tpm]
+        .u8(0)
+        .u8(2)
+        .u8(0)
+        .u8(5)
         // assurance: at_least hardware-enclave
         .u8(1)
         .u8(2)
@@ -238,6 +243,12 @@ fn a_policy() {
         // tcb_evaluation: at_least 17
         .u8(1)
         .u32(17)
+        // revocation: ignore
+        .u8(1)
+        .text("offline")
+        // evidence_age: at_most_seconds 300
+        .u8(1)
+        .u64(300)
         // measurements: the shorter name first, for maps are in the order of their keys' encodings
         .u8(2)
         .text("mrsigner")
@@ -257,9 +268,36 @@ fn a_policy() {
         .u8(1)
         .text("7")
         // pcr_policy
-        .u8(1)
+        .u8(2)
         .text("pcr0")
         .text(&"01".repeat(20))
+        .text("pcr23")
+        .text(&"02".repeat(20))
+        // resettable_pcrs: there is a reason
+        .u8(1)
+        .text("the agent extends it at its start")
+        // per_tee: one section, of the TPM
+        .u8(1)
+        .u8(5)
+        // its tcb_status: there is one, ignore
+        .u8(1)
+        .u8(2)
+        .text("no levels")
+        // its advisories: there is one, none may apply
+        .u8(1)
+        .u8(0)
+        .u8(0)
+        // its tcb_evaluation: there is one, ignore
+        .u8(1)
+        .u8(2)
+        .text("no levels")
+        // its measurements and attributes: none
+        .u8(0)
+        .u8(0)
+        // its pcr_policy
+        .u8(1)
+        .text("pcr4")
+        .text(&"03".repeat(20))
         .u64(86_400);
     assert_eq!(bytes("Policy", 0), policy.0);
 }

@@ -39,11 +39,14 @@ const WINDOW: u64 = 20_000;
 
 const POLICY: &str = "
 name: golden
+tee: { one_of: [sgx, tpm] }
 assurance: { at_least: hardware-enclave }
 debug: { one_of: [false] }
 tcb_status: { one_of: [UpToDate, SWHardeningNeeded] }
 advisories: { one_of: [INTEL-SA-00615] }
 tcb_evaluation: { at_least: 17 }
+revocation: { ignore: { because: offline } }
+evidence_age: { at_most_seconds: 300 }
 measurements:
   mrenclave: { one_of: [9999999999999999999999999999999999999999999999999999999999999999] }
   mrsigner: { ignore: { because: mrenclave pins the code } }
@@ -52,6 +55,15 @@ attributes:
   isvsvn: { at_least: '2' }
 pcr_policy:
   pcr0: '0101010101010101010101010101010101010101'
+  pcr23: '0202020202020202020202020202020202020202'
+resettable_pcrs: { because: the agent extends it at its start }
+per_tee:
+  tpm:
+    tcb_status: { ignore: { because: no levels } }
+    advisories: { one_of: [] }
+    tcb_evaluation: { ignore: { because: no levels } }
+    pcr_policy:
+      pcr4: '0303030303030303030303030303030303030303'
 max_age_seconds: 86400
 ";
 

@@ -1,0 +1,5 @@
+//! Attestation results that others verify.
+
+#[cfg(test)]
+#[path = "result/signed.rs"]
+mod signed;

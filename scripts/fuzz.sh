@@ -22,6 +22,8 @@ seeds_of() {
     cca_token) echo vectors/cca -name '*.cbor' ;;
     snp_report) echo vectors/snp -name '*.bin' ;;
     snp_certificate) echo vectors/snp -name '*.der' ;;
+    keystone_report) echo fuzz/seeds/keystone ;;
+    optee_evidence) echo fuzz/seeds/optee -name '*.json' ;;
     evidence_file) echo fuzz/seeds vectors -path '*evidence*.json' ;;
     *) die "$1 has no seeds: name them in scripts/fuzz.sh" ;;
   esac

@@ -1,1 +1,18 @@
-//! RISC-V Keystone.
+//! RISC-V Keystone: enclave reports and their verification against enrolled devices.
+
+mod json;
+mod wire;
+
+#[cfg(feature = "verify")]
+mod device;
+#[cfg(feature = "verify")]
+mod ed25519_sha3;
+#[cfg(feature = "verify")]
+mod known_keys;
+#[cfg(feature = "verify")]
+mod verify;
+
+pub use wire::{MAX_DATA, REPORT_LEN, Report, parse_report, recognises};
+
+#[cfg(feature = "verify")]
+pub use verify::Verifier;

@@ -21,6 +21,9 @@ pub mod detect;
 pub mod endorsement;
 #[cfg(feature = "verify")]
 pub mod eventlog;
+mod json;
+#[cfg(feature = "verify")]
+mod key_file;
 pub mod keystone;
 #[cfg(feature = "verify")]
 mod memo;
@@ -50,6 +53,8 @@ pub fn verifiers(anchors: &TrustAnchors) -> Result<Vec<Box<dyn TeeVerifier>>, Tr
         Box::new(sev_snp::Verifier::amd()),
         Box::new(nitro::Verifier::aws()),
         Box::new(trustzone::Verifier::new(anchors)?),
+        // Last: a report has no mark, and is known by its length.
+        Box::new(keystone::Verifier::new(anchors)?),
     ])
 }
 
@@ -88,7 +93,8 @@ mod tests {
                 TeeKind::Tdx,
                 TeeKind::Sev,
                 TeeKind::Nitro,
-                TeeKind::TrustZone
+                TeeKind::TrustZone,
+                TeeKind::Keystone
             ]
         );
         assert!(VerifierSet::production(verifiers(&none).unwrap()).is_ok());

@@ -1,4 +1,5 @@
-//! ARM TrustZone and its kin: PSA attestation tokens and Arm CCA attestation tokens, and their verification.
+//! ARM TrustZone and its kin: OP-TEE's attestation service, PSA attestation tokens and Arm CCA attestation
+//! tokens, and their verification.
 
 #[cfg(feature = "verify")]
 pub(crate) mod cca;
@@ -6,6 +7,7 @@ pub(crate) mod cca;
 mod claims;
 #[cfg(feature = "verify")]
 pub(crate) mod enrolled;
+pub mod optee;
 #[cfg(feature = "verify")]
 pub(crate) mod psa;
 #[cfg(feature = "verify")]

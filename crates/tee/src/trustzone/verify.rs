@@ -9,8 +9,9 @@ use super::enrolled::Keys;
 use super::{cca, psa};
 
 /// Verifies PSA and CCA tokens by the keys that the relying party enrolled: no vendor's root is known for them.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Verifier {
+    optee: super::optee::Verifier,
     psa: Keys,
     cca: Keys,
 }
@@ -22,6 +23,7 @@ impl Verifier {
     /// If an anchor of these roles is no key that can verify.
     pub fn new(anchors: &TrustAnchors) -> Result<Self, TrustAnchorError> {
         Ok(Self {
+            optee: super::optee::Verifier::new(anchors)?,
             psa: Keys::read(anchors, AnchorRole::PsaKey)?,
             cca: Keys::read(anchors, AnchorRole::CcaKey)?,
         })
@@ -33,12 +35,16 @@ impl Verifier {
 enum Format {
     Psa,
     Cca,
+    Optee,
 }
 
 impl Format {
     fn of(evidence: &[u8]) -> Option<Self> {
         if cca::recognises(evidence) {
             return Some(Self::Cca);
+        }
+        if super::optee::recognises(evidence) {
+            return Some(Self::Optee);
         }
         psa::recognises(evidence).then_some(Self::Psa)
     }
@@ -58,6 +64,7 @@ impl TeeVerifier for Verifier {
 
     fn wants(&self, evidence: &[u8]) -> Result<Vec<Want>, VerifyError> {
         match Format::of(evidence) {
+            Some(Format::Optee) => return self.optee.wants(evidence),
             Some(Format::Psa) => psa::read(evidence).map(drop)?,
             Some(Format::Cca) => cca::read(evidence).map(drop)?,
             None => return Err(VerifyError::NotRecognised),
@@ -68,10 +75,11 @@ impl TeeVerifier for Verifier {
     fn verify(
         &self,
         evidence: &[u8],
-        _endorsements: &Endorsements,
-        _now: UnixMillis,
+        endorsements: &Endorsements,
+        now: UnixMillis,
     ) -> Result<RawClaims, VerifyError> {
         match Format::of(evidence) {
+            Some(Format::Optee) => self.optee.verify(evidence, endorsements, now),
             Some(Format::Psa) => psa::verify(evidence, &self.psa),
             Some(Format::Cca) => cca::verify(evidence, &self.cca),
             None => Err(VerifyError::NotRecognised),

@@ -52,6 +52,9 @@ enum Command {
     /// Write, check and explain policies: what is wanted of verified evidence
     #[command(subcommand)]
     Policy(command::policy::PolicyCommand),
+    /// Fetch, list, import, prune and archive vendors' endorsements
+    #[command(subcommand)]
+    Endorsements(command::endorsements::Endorsements),
     /// Show or verify performance proofs
     #[command(subcommand)]
     Proof(command::proof::Proof),
@@ -72,6 +75,7 @@ impl Cli {
             Command::Attest(command) => command.run(&self.global),
             Command::Verify(command) => command.run(&self.global),
             Command::Policy(command) => command.run(&self.global),
+            Command::Endorsements(command) => command.run(&self.global),
             Command::Proof(command) => command.run(&self.global),
             Command::Ledger(command) => command.run(&self.global),
             Command::Config(command) => command.run(&self.global),

@@ -3,6 +3,7 @@
 pub mod attest;
 pub mod config;
 pub mod detect;
+pub mod endorsements;
 pub mod ledger;
 pub mod policy;
 pub mod proof;

@@ -7,6 +7,9 @@ mod bad_input;
 #[path = "cli/config.rs"]
 mod config;
 #[cfg(test)]
+#[path = "cli/endorsements.rs"]
+mod endorsements;
+#[cfg(test)]
 #[path = "cli/evidence.rs"]
 mod evidence;
 #[cfg(test)]

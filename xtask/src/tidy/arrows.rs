@@ -18,6 +18,7 @@ const RULE: &str = "arrows";
 const ALLOWED: &[(&str, &[&str])] = &[
     ("nautilus-core", &[]),
     ("nautilus-tee", &["nautilus-core"]),
+    ("nautilus-endorsements", &["nautilus-core"]),
     ("nautilus-proof", &["nautilus-core"]),
     ("nautilus-monitor", &["nautilus-core", "nautilus-proof"]),
     ("nautilus-ledger", &["nautilus-core", "nautilus-proof"]),
@@ -27,7 +28,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "nautilus-verifier",
-        &["nautilus-core", "nautilus-proof", "nautilus-ledger"],
+        &[
+            "nautilus-core",
+            "nautilus-endorsements",
+            "nautilus-proof",
+            "nautilus-ledger",
+        ],
     ),
     (
         "nautilus-agent",
@@ -44,6 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "nautilus-core",
             "nautilus-tee",
+            "nautilus-endorsements",
             "nautilus-proof",
             "nautilus-monitor",
             "nautilus-ledger",

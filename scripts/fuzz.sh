@@ -24,6 +24,8 @@ seeds_of() {
     snp_certificate) echo vectors/snp -name '*.der' ;;
     keystone_report) echo fuzz/seeds/keystone ;;
     optee_evidence) echo fuzz/seeds/optee -name '*.json' ;;
+    tpm_attest) echo vectors/tpm '(' -name '*.msg' -o -name '*.sig' -o -name '*.pub' -o -name '*.out' ')' ;;
+    tpm_evidence) echo fuzz/seeds/tpm_evidence -name '*.json' ;;
     evidence_file) echo fuzz/seeds vectors -path '*evidence*.json' ;;
     *) die "$1 has no seeds: name them in scripts/fuzz.sh" ;;
   esac

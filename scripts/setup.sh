@@ -22,6 +22,9 @@ main() {
     want g++ "compiles libFuzzer" can_include c++ c++ cstdlib
     want chromium "the browser in which the pages are tested" has chromium
     want chromium-driver "drives that browser" has chromedriver
+    want swtpm "the TPM in software that the TPM suite quotes with" has swtpm
+    want swtpm-tools "makes that TPM and its maker's certificates" has swtpm_setup
+    want tpm2-tools "speaks to that TPM" has tpm2_quote
   fi
   install_missing
 }

@@ -52,6 +52,7 @@ pub fn verifiers(anchors: &TrustAnchors) -> Result<Vec<Box<dyn TeeVerifier>>, Tr
         Box::new(tdx::Verifier::intel()),
         Box::new(sev_snp::Verifier::amd()),
         Box::new(nitro::Verifier::aws()),
+        Box::new(tpm::Verifier::new(anchors)?),
         Box::new(trustzone::Verifier::new(anchors)?),
         // Last: a report has no mark, and is known by its length.
         Box::new(keystone::Verifier::new(anchors)?),
@@ -93,6 +94,7 @@ mod tests {
                 TeeKind::Tdx,
                 TeeKind::Sev,
                 TeeKind::Nitro,
+                TeeKind::Tpm,
                 TeeKind::TrustZone,
                 TeeKind::Keystone
             ]

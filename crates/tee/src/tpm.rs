@@ -1,1 +1,33 @@
-//! TPM 2.0.
+//! TPM 2.0: quotes of measured boot, their verification, and the enrolment of the keys that sign them.
+
+mod evidence;
+mod public;
+mod wire;
+
+#[cfg(feature = "verify")]
+mod anchors;
+#[cfg(feature = "verify")]
+mod certificate;
+#[cfg(feature = "verify")]
+mod credential;
+#[cfg(feature = "verify")]
+mod endorsement_key;
+#[cfg(feature = "verify")]
+mod signature;
+#[cfg(feature = "verify")]
+mod spki;
+#[cfg(feature = "verify")]
+mod verify;
+
+pub use evidence::{Evidence, FORMAT, MAX_LEN, PcrValues, recognises};
+pub use public::{Curve, Public, PublicKey};
+pub use wire::{
+    AlgorithmId, Attest, ClockInfo, HashAlgorithm, PCR_COUNT, PcrSelection, RESETTABLE_PCRS, Signature,
+};
+
+#[cfg(feature = "verify")]
+pub use credential::{ANCHOR_FORMAT, Credential, EnrolledKey, Enrolment, Randomness};
+#[cfg(feature = "verify")]
+pub use endorsement_key::EndorsementKey;
+#[cfg(feature = "verify")]
+pub use verify::Verifier;

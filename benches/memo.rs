@@ -46,7 +46,7 @@ fn growth(case: &Case, chains: usize) -> Result<f64> {
     };
     verify(&case.evidence, &case.endorsements).context("the genuine one does not verify")?;
     let accepted = AtomicUsize::new(0);
-    let feed = |numbers: std::ops::Range<usize>| {
+    let feed = &|numbers: std::ops::Range<usize>| {
         for number in numbers {
             let (evidence, endorsements) = forged(case, number);
             if verify(&evidence, &endorsements).is_ok() {
@@ -61,8 +61,8 @@ fn growth(case: &Case, chains: usize) -> Result<f64> {
     let before = resident_mib()?;
     thread::scope(|scope| {
         let half = chains.div_ceil(2);
-        scope.spawn(|| feed(0..half));
-        scope.spawn(|| feed(half..chains));
+        scope.spawn(move || feed(0..half));
+        scope.spawn(move || feed(half..chains));
     });
     let grown = resident_mib()? - before;
     ensure!(accepted.into_inner() == 0, "a forged chain was accepted");

@@ -26,6 +26,7 @@ seeds_of() {
     optee_evidence) echo fuzz/seeds/optee -name '*.json' ;;
     tpm_attest) echo vectors/tpm '(' -name '*.msg' -o -name '*.sig' -o -name '*.pub' -o -name '*.out' ')' ;;
     tpm_evidence) echo fuzz/seeds/tpm_evidence -name '*.json' ;;
+    dcap_warm) echo fuzz/seeds/dcap_warm -name '*.bin' ;;
     evidence_file) echo fuzz/seeds vectors -path '*evidence*.json' ;;
     *) die "$1 has no seeds: name them in scripts/fuzz.sh" ;;
   esac

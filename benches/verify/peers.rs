@@ -28,7 +28,7 @@ impl Config for AwsLcRs {
 
 impl CryptoProvider for AwsLcRs {
     fn sig_algo() -> &'static dyn SignatureVerificationAlgorithm {
-        dcap_qvl_webpki::aws_lc_rs::ECDSA_P256_SHA256
+        webpki::aws_lc_rs::ECDSA_P256_SHA256
     }
 
     fn sha256(data: &[u8]) -> [u8; 32] {

@@ -8,9 +8,6 @@ mod intel;
 #[path = "vectors/machines.rs"]
 mod machines;
 #[cfg(test)]
-#[path = "vectors/enrolled.rs"]
-mod enrolled;
-#[cfg(test)]
 #[path = "support/program.rs"]
 mod program;
 #[cfg(test)]

@@ -8,7 +8,11 @@
 //! - [`wire`]: the quote header, the enclave report and the signature data.
 //! - `chain`: the PCK certificate chain in a quote, and the platform that it names.
 //! - `collateral`: which of the documents offered fits, is current, and was signed in the right role.
+//! - `examination`: a quote under one of these documents.
 //! - `verify`: the order of it all.
+//! - `memory`: what was verified before, so that a known platform's next quote costs one signature.
+//! - `crypto`: signatures and digests.
+//! - `container`: SGX quotes of versions 4 and 5 in the form that `dcap-qvl` reads.
 //! - `fault`: `dcap-qvl`'s messages as errors.
 //! - `tcb`: the verdict on the platform, and which component falls short of what.
 //! - `unsigned`: deviations among bytes that no signature covers.
@@ -20,7 +24,15 @@ mod chain;
 #[cfg(feature = "verify")]
 mod collateral;
 #[cfg(feature = "verify")]
+mod container;
+#[cfg(feature = "verify")]
+mod crypto;
+#[cfg(feature = "verify")]
+mod examination;
+#[cfg(feature = "verify")]
 mod fault;
+#[cfg(feature = "verify")]
+mod memory;
 #[cfg(feature = "verify")]
 mod tcb;
 #[cfg(feature = "verify")]
@@ -28,5 +40,7 @@ mod unsigned;
 #[cfg(feature = "verify")]
 mod verify;
 
+#[cfg(feature = "verify")]
+pub(crate) use memory::Memory;
 #[cfg(feature = "verify")]
 pub(crate) use verify::{Family, Root, Subject, graver_fault, verify, wants};

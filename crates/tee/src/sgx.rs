@@ -1,4 +1,4 @@
-//! Intel SGX: quotes of an enclave (version 3, ECDSA P-256) and their verification.
+//! Intel SGX: quotes of an enclave (versions 3 to 5, ECDSA P-256) and their verification.
 
 mod wire;
 

@@ -19,3 +19,6 @@ mod mutations;
 #[cfg(test)]
 #[path = "dcap_vectors/unlabelled.rs"]
 mod unlabelled;
+#[cfg(test)]
+#[path = "dcap_vectors/warm.rs"]
+mod warm;

@@ -43,7 +43,7 @@ pub enum Endorsements {
 
 /// Which store.
 #[derive(Args)]
-struct StoreDirectory {
+pub struct StoreDirectory {
     /// The directory of endorsements [default: `endorsements` in the data directory]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
@@ -64,6 +64,17 @@ pub struct Fetch {
     /// Fetch also what the store has
     #[arg(long)]
     refresh: bool,
+    #[command(flatten)]
+    services: Services,
+    #[command(flatten)]
+    store: StoreDirectory,
+    #[command(flatten)]
+    trust: Trust,
+}
+
+/// Whom to ask for endorsements.
+#[derive(Args)]
+pub struct Services {
     /// A caching service (PCCS) to ask in place of Intel's own
     #[arg(long, value_name = "URL")]
     pccs: Option<Base>,
@@ -73,10 +84,6 @@ pub struct Fetch {
     /// Certificates in PEM that the service's own must chain to, in place of the public ones
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
-    #[command(flatten)]
-    store: StoreDirectory,
-    #[command(flatten)]
-    trust: Trust,
 }
 
 /// List what the store has
@@ -150,8 +157,28 @@ impl Endorsements {
     }
 }
 
+impl Services {
+    /// What asks them, and tells on standard error what takes long.
+    pub fn fetcher(&self) -> Result<Fetcher, Failure> {
+        let tls_roots = self
+            .tls_ca
+            .as_deref()
+            .map(|path| read_bounded(path, Documents::MAX_SIZE))
+            .transpose()?;
+        let config = FetchConfig {
+            pccs: self.pccs.clone(),
+            kds: self.kds.clone(),
+            tls_roots,
+            proxy: Proxy::FromEnvironment,
+            ..FetchConfig::default()
+        };
+        Fetcher::new(config, Arc::new(SystemTimer::default()), tell).map_err(Failure::usage)
+    }
+}
+
 impl StoreDirectory {
-    fn open(&self, global: &Global) -> Result<Store, Failure> {
+    /// The store, which need not exist yet.
+    pub fn open(&self, global: &Global) -> Result<Store, Failure> {
         match &self.store {
             Some(directory) => Ok(Store::new(directory)),
             None => default_store(global),
@@ -176,19 +203,7 @@ impl Fetch {
                 }
             }
         }
-        let tls_roots = self
-            .tls_ca
-            .as_deref()
-            .map(|path| read_bounded(path, Documents::MAX_SIZE))
-            .transpose()?;
-        let config = FetchConfig {
-            pccs: self.pccs.clone(),
-            kds: self.kds.clone(),
-            tls_roots,
-            proxy: Proxy::FromEnvironment,
-            ..FetchConfig::default()
-        };
-        let fetcher = Fetcher::new(config, Arc::new(SystemTimer::default()), tell).map_err(Failure::usage)?;
+        let fetcher = self.services.fetcher()?;
         let updates: &[Update] = if self.early {
             &[Update::Standard, Update::Early]
         } else {
@@ -232,7 +247,7 @@ fn wants_of(path: &Path, set: &VerifierSet) -> Result<Vec<Want>, Failure> {
         Failure::rejected(error).context(format!("cannot tell what {} needs", path.display()))
     };
     let bytes = read_bounded(path, MAX_EVIDENCE_FILE)?;
-    let input = read_evidence(bytes, set)?.map_err(|(_, error)| rejected(error))?;
+    let input = read_evidence(bytes, set, None)?.map_err(|(_, error)| rejected(error))?;
     set.wants(&input.evidence).map_err(rejected)
 }
 

@@ -160,7 +160,7 @@ impl New {
             };
             failure.context(told)
         };
-        let input = read_evidence(bytes, &set)?.map_err(|(_, error)| failed(error))?;
+        let input = read_evidence(bytes, &set, None)?.map_err(|(_, error)| failed(error))?;
         let binding = match input.challenge {
             Some(challenge) => Binding::Claimed(challenge),
             None => Binding::Unchecked {

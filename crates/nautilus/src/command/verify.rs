@@ -6,13 +6,16 @@ use std::process::ExitCode;
 use clap::Args;
 use nautilus_core::{
     AnchorRole, Appraisal, AppraisalVerdict, Binding, Challenge, Claims, Digest32, Endorsements, Evidence,
-    EvidenceFile, Finding, MAX_EVIDENCE, MAX_EVIDENCE_FILE, Policy, Revocation, Tcb, TeeKind, UnixMillis,
-    Verified, VerifierSet, VerifyError,
+    EvidenceFile, Finding, MAX_EVIDENCE, MAX_EVIDENCE_FILE, Policy, ReferenceValue, Revocation, Tcb, TeeKind,
+    UnixMillis, Verified, VerifierSet, VerifyError,
 };
+use nautilus_endorsements::{Ask, Update};
 use nautilus_verifier::now;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Global;
+use crate::command::endorsements::{Services, StoreDirectory};
+use crate::command::policy::{add_unused, write_ear};
 use crate::failure::{Failure, MISSING, REJECTED, printable};
 use crate::input::{read_bounded, read_endorsements, read_trust_anchors};
 use crate::output::{self, Text};
@@ -36,9 +39,20 @@ pub struct Verify {
     /// several times. Those that an evidence file carries count only where these have none for it
     #[arg(long, value_name = "PATH")]
     endorsements: Vec<PathBuf>,
+    /// Fetch from Intel and AMD what is missing, into the store of endorsements. Without this, verify asks nobody
+    #[arg(long)]
+    fetch: bool,
+    #[command(flatten)]
+    services: Services,
+    #[command(flatten)]
+    store: StoreDirectory,
     /// Policy to appraise the evidence by
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// Write the appraisal as a signed EAR (a JWT) to this file. Its key is the verifier's in the data directory, made
+    /// if it is not there: `nautilus policy ear-keys` gives the public half
+    #[arg(long, value_name = "FILE", requires = "policy")]
+    ear: Option<PathBuf>,
     /// Verify as of this time [default: now]
     #[arg(long, value_name = "RFC3339")]
     at: Option<UnixMillis>,
@@ -111,6 +125,8 @@ struct Report<'a> {
     tcb: Option<&'a Tcb>,
     claims: Option<&'a Claims>,
     findings: Vec<Finding>,
+    /// The policy's values, and which of them took part.
+    reference_values: &'a [ReferenceValue],
     error: Option<ErrorReport<'a>>,
     verified_at: UnixMillis,
 }
@@ -137,7 +153,7 @@ impl Verify {
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
         let set = self.trust.verifier_set(global)?;
         let policy = self.policy.as_deref().map(read_policy).transpose()?;
-        let own = read_endorsements(&self.endorsements)?;
+        let mut own = read_endorsements(&self.endorsements)?;
         let at = self.at.unwrap_or_else(now);
         let event_log = self
             .event_log
@@ -145,23 +161,52 @@ impl Verify {
             .map(|path| read_bounded(path, MAX_EVIDENCE))
             .transpose()?;
         let bytes = read_bounded(&self.file, MAX_EVIDENCE_FILE)?;
-        let result = read_evidence(bytes, &set, self.tee)?.and_then(|mut input| {
-            // The caller's own log goes before one that came along.
-            input.evidence.event_log = event_log.or(input.evidence.event_log);
-            verify_with(
-                &set,
-                &input.evidence,
-                self.binding(&input),
-                &own,
-                &input.endorsements,
-                at,
-            )
-            .map_err(|error| (Some(input.evidence.tee), error))
-        });
-        Ok(match result {
-            Ok(claims) => self.report_genuine(global, claims, policy.as_ref(), at)?,
-            Err((tee, error)) => report_error(global, tee, &error, at)?,
-        })
+        let mut input = match read_evidence(bytes, &set, self.tee)? {
+            Ok(input) => input,
+            Err((tee, error)) => return report_error(global, tee, &error, at),
+        };
+        // The caller's own log goes before one that came along.
+        input.evidence.event_log = event_log.or(input.evidence.event_log);
+        own.0
+            .extend(self.from_store(global, &set, &input.evidence, at)?.0);
+        let (evidence, brought) = (&input.evidence, &input.endorsements);
+        match verify_with(&set, evidence, self.binding(&input), &own, brought, at) {
+            Ok(claims) => self.report_genuine(global, claims, policy.as_ref(), at),
+            Err(error) => report_error(global, Some(evidence.tee), &error, at),
+        }
+    }
+
+    /// What the store has for this evidence, after what is missing was fetched if that was asked for. What cannot be
+    /// fetched is told; whether verification can do without it, verification says.
+    fn from_store(
+        &self,
+        global: &Global,
+        set: &VerifierSet,
+        evidence: &Evidence,
+        at: UnixMillis,
+    ) -> Result<Endorsements, Failure> {
+        // Evidence that cannot say what it needs is for verification to refuse.
+        let Ok(wants) = set.wants(evidence) else {
+            return Ok(Endorsements::default());
+        };
+        let store = self.store.open(global)?;
+        if self.fetch {
+            let fetched =
+                self.services
+                    .fetcher()?
+                    .fetch(&store, &wants, &[Update::Standard], Ask::Missing, now());
+            for (want, error) in fetched
+                .iter()
+                .filter_map(|one| Some((&one.want, one.result.as_ref().err()?)))
+            {
+                tell(&format!("not fetched: {want}: {error}"));
+            }
+        }
+        let found = store.standard_endorsements_for(&wants, at)?;
+        for damaged in &found.damaged {
+            tell(&damaged.to_string());
+        }
+        Ok(found.endorsements)
     }
 
     fn binding(&self, input: &Input) -> Binding<'_> {
@@ -198,9 +243,16 @@ impl Verify {
             tcb: Some(&claims.tcb),
             claims: Some(&claims),
             findings,
+            reference_values: appraisal
+                .as_ref()
+                .map(Appraisal::reference_values)
+                .unwrap_or_default(),
             error: None,
             verified_at: at,
         };
+        if let (Some(path), Some(appraisal)) = (&self.ear, &appraisal) {
+            write_ear(global, appraisal, path)?;
+        }
         if global.json {
             output::line(serde_json::to_string_pretty(&report)?)?;
         } else {
@@ -214,8 +266,8 @@ impl Verify {
     }
 }
 
-/// Verifies with the relying party's own endorsements. Those that the evidence brought along count only where the
-/// relying party has none for it: the attester must not choose between them.
+/// Verifies with the relying party's own endorsements. Those that the evidence brought along are added only where the
+/// relying party's do not suffice: the attester must not choose between them.
 pub fn verify_with(
     set: &VerifierSet,
     evidence: &Evidence,
@@ -226,10 +278,15 @@ pub fn verify_with(
 ) -> Result<Verified<Claims>, VerifyError> {
     match set.verify(evidence, binding, own, at) {
         Err(VerifyError::EndorsementsMissing { .. }) if !brought.0.is_empty() => {
-            set.verify(evidence, binding, brought, at)
+            let all = own.0.iter().chain(&brought.0).cloned().collect();
+            set.verify(evidence, binding, &Endorsements(all), at)
         }
         result => result,
     }
+}
+
+fn tell(what: &str) {
+    eprintln!("nautilus: {}", printable(what));
 }
 
 /// Reads a policy file.
@@ -357,6 +414,7 @@ fn report_error(
         tcb: None,
         claims: None,
         findings: vec![Finding::new("genuine", false, error.to_string())],
+        reference_values: &[],
         error: Some(ErrorReport {
             detail: error.to_string(),
             error,
@@ -441,6 +499,7 @@ fn rendered(report: &Report<'_>, show: bool) -> Text {
     }
     text.line("findings");
     add_findings(&mut text, &report.findings);
+    add_unused(&mut text, report.reference_values);
     if let Some(claims) = report.claims.filter(|_| show) {
         text.line("measurements");
         for (name, value) in &claims.measurements {

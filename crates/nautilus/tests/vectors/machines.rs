@@ -19,7 +19,13 @@ fn reports_of_sev_snp() {
         }
         let meta = json(&folder.join("meta.json"));
         let policy = u64::from_str_radix(&meta["policy"].as_str().unwrap()[2..], 16).unwrap();
-        let arguments = arguments![report.display(), "--endorsements", vek.display(), "--at", VEKS_VALID];
+        let arguments = arguments![
+            report.display(),
+            "--endorsements",
+            vek.display(),
+            "--at",
+            VEKS_VALID
+        ];
         cases.push(Case {
             name: name(&folder),
             arguments,
@@ -40,8 +46,18 @@ fn reports_of_sev_snp() {
         let (other, _, vek) = &veks[(index + 4) % veks.len()];
         cases.push(Case {
             name: format!("{folder} with the VEK of {other}"),
-            arguments: arguments![report.display(), "--endorsements", vek.display(), "--at", VEKS_VALID],
-            expected: Expected::Refused(vec!["endorsements_missing", "endorsement_invalid", "signature_invalid"]),
+            arguments: arguments![
+                report.display(),
+                "--endorsements",
+                vek.display(),
+                "--at",
+                VEKS_VALID
+            ],
+            expected: Expected::Refused(vec![
+                "endorsements_missing",
+                "endorsement_invalid",
+                "signature_invalid",
+            ]),
         });
     }
     hold("SEV-SNP", &cases);

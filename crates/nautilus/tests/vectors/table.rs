@@ -41,10 +41,13 @@ impl Expected {
                 found.verdict == "genuine" && found.debug == Some(*debug) && found.status == *status
             }
             Self::Refused(kinds) => {
-                found.verdict == "rejected" && found.error.as_deref().is_some_and(|kind| kinds.contains(&kind))
+                found.verdict == "rejected"
+                    && found.error.as_deref().is_some_and(|kind| kinds.contains(&kind))
             }
             Self::ByPolicy(rule) => {
-                found.verdict == "rejected" && found.error.is_none() && found.failed.iter().any(|failed| failed == rule)
+                found.verdict == "rejected"
+                    && found.error.is_none()
+                    && found.failed.iter().any(|failed| failed == rule)
             }
             Self::Accepted => found.verdict == "accepted" && found.failed.is_empty(),
         }
@@ -116,7 +119,11 @@ pub fn hold(title: &str, cases: &[Case]) {
         let found = Found::of(&ran.json());
         let met = case.expected.is_met(&found);
         let mark = if met { "ok      " } else { "MISMATCH" };
-        let line = format!("{mark} {:<44} {:<44} {found}", case.name, case.expected.to_string());
+        let line = format!(
+            "{mark} {:<44} {:<44} {found}",
+            case.name,
+            case.expected.to_string()
+        );
         println!("{line}");
         if !met {
             mismatches.push(format!("{line}\n{}", ran.stdout));
@@ -150,7 +157,9 @@ pub fn json(path: &Path) -> Value {
 /// The cases of a `.jsonl` file.
 pub fn json_lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 pub fn name(path: &Path) -> String {

@@ -9,6 +9,7 @@ use dcap_qvl::intel::{PckExtension, parse_pck_extension};
 use dcap_qvl::x509::X509CertBackend;
 use nautilus_core::VerifyError;
 
+use super::collateral::validity_of;
 use super::verify::Family;
 use super::wire::{CERT_PCK_CHAIN, Certification, malformed, unsupported};
 
@@ -44,6 +45,21 @@ impl Platform {
             pck,
             ca,
         })
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn size(&self) -> usize {
+        let certificates = self.certificates.iter().map(Vec::len);
+        certificates.fold(self.pck.raw_extension.len(), usize::saturating_add)
+    }
+
+    /// Every second at which a certificate starts or stops being valid; none if they cannot be told.
+    pub(super) fn instants(&self) -> Option<Vec<u64>> {
+        let mut instants = Vec::new();
+        for certificate in &self.certificates {
+            instants.extend(validity_of(certificate)?);
+        }
+        Some(instants)
     }
 
     /// The platform's FMSPC as Intel writes it.

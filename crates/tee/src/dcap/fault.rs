@@ -17,6 +17,9 @@ pub(super) enum Fault {
     Revoked,
 }
 
+/// What `dcap-qvl` says of a quote that its attestation key did not sign.
+pub(super) const QUOTE_SIGNATURE: &str = "ISV enclave report signature is invalid";
+
 /// The first entry whose text occurs in a message decides. Contexts come before the causes that they may
 /// carry.
 const TABLE: &[(&str, Fault)] = &[
@@ -62,7 +65,7 @@ const TABLE: &[(&str, Fault)] = &[
     // Signatures by the platform.
     ("Signature is invalid for qe_report in quote", Fault::Signature),
     ("QE report hash mismatch", Fault::Signature),
-    ("ISV enclave report signature is invalid", Fault::Signature),
+    (QUOTE_SIGNATURE, Fault::Signature),
     ("Failed to create r INTEGER", Fault::Signature),
     ("Failed to create s INTEGER", Fault::Signature),
     ("encode ECDSA signature", Fault::Signature),
@@ -134,6 +137,11 @@ pub(super) fn classify(reason: &str) -> Fault {
         .iter()
         .find(|(text, _)| reason.contains(text))
         .map_or(Fault::Untrusted, |(_, fault)| *fault)
+}
+
+/// Whether a refusal says that a CRL takes a certificate back.
+pub(super) fn is_revocation(reason: &str) -> bool {
+    reason.contains("CertRevoked")
 }
 
 /// The typed error of a refusal; `reason` is the whole chain of causes. `no_level` explains a platform

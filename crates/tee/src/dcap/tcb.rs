@@ -1,6 +1,7 @@
 //! The verdict on the platform, and which component falls short of what.
 
 use std::cmp::Ordering;
+use std::sync::OnceLock;
 
 use dcap_qvl::tcb_info::{TdxModuleIdentity, TdxModuleTcbLevel};
 use dcap_qvl::{
@@ -40,23 +41,121 @@ pub(super) fn verdict(claims: &QuoteClaims, shortfalls: Vec<Shortfall>) -> Tcb {
     }
 }
 
-/// What is missing to the newest or the lowest level: of the platform, the TDX module, and the quoting
-/// enclave. Call it only on collateral whose signatures were verified; what cannot be read then gives
-/// nothing.
-pub(super) fn shortfalls(
-    collateral: &QuoteCollateralV3,
-    versions: &Versions<'_>,
-    level: Level,
-) -> Vec<Shortfall> {
-    let mut all = Vec::new();
-    if let Ok(tcb_info) = serde_json::from_str::<TcbInfo>(&collateral.tcb_info) {
-        let names = serde_json::from_str::<Names>(&collateral.tcb_info).unwrap_or_default();
-        platform_shortfalls(&tcb_info, &names, versions, level, &mut all);
+/// The levels of one collateral document. What cannot be read has none.
+pub(super) struct Levels {
+    tcb_info: Option<TcbInfo>,
+    text: String,
+    names: OnceLock<Names>,
+    identity: Option<QeIdentity>,
+}
+
+impl Levels {
+    pub(super) fn read(collateral: &QuoteCollateralV3) -> Self {
+        Self {
+            tcb_info: serde_json::from_str(&collateral.tcb_info).ok(),
+            text: collateral.tcb_info.clone(),
+            names: OnceLock::new(),
+            identity: serde_json::from_str(&collateral.qe_identity).ok(),
+        }
     }
-    if let Ok(identity) = serde_json::from_str::<QeIdentity>(&collateral.qe_identity) {
-        all.extend(quoting_enclave_shortfall(&identity, versions.qe_isv_svn, level));
+
+    /// What is missing to the newest or the lowest level: of the platform, the TDX module, and the quoting
+    /// enclave. Call it only on collateral whose signatures were verified.
+    pub(super) fn shortfalls(&self, versions: &Versions<'_>, level: Level) -> Vec<Shortfall> {
+        let mut all = Vec::new();
+        if let Some(tcb_info) = &self.tcb_info {
+            self.platform_shortfalls(tcb_info, versions, level, &mut all);
+        }
+        if let Some(identity) = &self.identity {
+            all.extend(quoting_enclave_shortfall(identity, versions.qe_isv_svn, level));
+        }
+        all
     }
-    all
+
+    fn platform_shortfalls(
+        &self,
+        tcb_info: &TcbInfo,
+        versions: &Versions<'_>,
+        level: Level,
+        all: &mut Vec<Shortfall>,
+    ) {
+        let pck = &versions.platform.pck;
+        // Of a TD that has seen an update, what it was launched with, then what it has now.
+        let launched_and_now = || versions.tee_tcb_svns.iter().zip(["", " now"]);
+        if let Some((index, missed)) =
+            pick(tcb_info.tcb_levels.iter().enumerate(), level, |(_, a), (_, b)| {
+                order(a, b)
+            })
+        {
+            let sgx = versions.tee_tcb_svns.is_empty().then_some((None, ""));
+            for (svn, when) in launched_and_now().map(|(svn, when)| (Some(svn), when)).chain(sgx) {
+                for short in missed
+                    .shortfalls(&pck.cpu_svn, pck.pce_svn, svn)
+                    .unwrap_or_default()
+                {
+                    let component = self.component(index, short.component);
+                    add(
+                        all,
+                        component,
+                        when,
+                        short,
+                        status(missed.tcb_status),
+                        &missed.tcb_date,
+                    );
+                }
+            }
+        }
+        for (svn, when) in launched_and_now() {
+            let identity: Option<&TdxModuleIdentity> = tcb_info.tdx_module_identity(svn).ok().flatten();
+            let Some(identity) = identity else { continue };
+            let by_svn = |a: &&TdxModuleTcbLevel, b: &&TdxModuleTcbLevel| a.tcb.isvsvn.cmp(&b.tcb.isvsvn);
+            let Some(missed) = pick(identity.tcb_levels.iter(), level, by_svn) else {
+                continue;
+            };
+            let Some(short) = missed.shortfall(svn) else {
+                continue;
+            };
+            let component = format!("TDX module {} ISVSVN", identity.id);
+            add(
+                all,
+                component,
+                when,
+                short,
+                status(missed.tcb_status),
+                &missed.tcb_date,
+            );
+        }
+    }
+
+    /// What a component is called at the level that stands at this place.
+    fn component(&self, level: usize, component: SvnComponent) -> String {
+        let names = self
+            .names
+            .get_or_init(|| serde_json::from_str(&self.text).unwrap_or_default());
+        let none = LevelNames::default();
+        names.tcb_levels.get(level).unwrap_or(&none).component(component)
+    }
+
+    /// The verdict on a platform that gets none of the vendor's: it is below every level, or revoked.
+    pub(super) fn fallen(&self, status: Option<TcbStatus>, shortfalls: Vec<Shortfall>) -> Tcb {
+        let numbers = self
+            .tcb_info
+            .as_ref()
+            .map(|tcb_info| tcb_info.tcb_evaluation_data_number)
+            .into_iter()
+            .chain(
+                self.identity
+                    .as_ref()
+                    .map(|identity| identity.tcb_evaluation_data_number),
+            );
+        Tcb {
+            status,
+            // As `dcap-qvl` has it of platforms that meet a level.
+            evaluation: numbers.min(),
+            shortfalls,
+            ..Tcb::default()
+        }
+    }
 }
 
 /// The core's name for Intel's status.
@@ -71,61 +170,6 @@ pub(super) const fn status(status: Status) -> TcbStatus {
         Status::OutOfDate => TcbStatus::OutOfDate,
         Status::OutOfDateConfigurationNeeded => TcbStatus::OutOfDateConfigurationNeeded,
         Status::Revoked => TcbStatus::Revoked,
-    }
-}
-
-fn platform_shortfalls(
-    tcb_info: &TcbInfo,
-    names: &Names,
-    versions: &Versions<'_>,
-    level: Level,
-    all: &mut Vec<Shortfall>,
-) {
-    let pck = &versions.platform.pck;
-    // Of a TD that has seen an update, what it was launched with, then what it has now.
-    let launched_and_now = || versions.tee_tcb_svns.iter().zip(["", " now"]);
-    if let Some((index, missed)) = pick(tcb_info.tcb_levels.iter().enumerate(), level, |(_, a), (_, b)| {
-        order(a, b)
-    }) {
-        let none = LevelNames::default();
-        let names = names.tcb_levels.get(index).unwrap_or(&none);
-        let sgx = versions.tee_tcb_svns.is_empty().then_some((None, ""));
-        for (svn, when) in launched_and_now().map(|(svn, when)| (Some(svn), when)).chain(sgx) {
-            for short in missed
-                .shortfalls(&pck.cpu_svn, pck.pce_svn, svn)
-                .unwrap_or_default()
-            {
-                let component = names.component(short.component);
-                add(
-                    all,
-                    component,
-                    when,
-                    short,
-                    status(missed.tcb_status),
-                    &missed.tcb_date,
-                );
-            }
-        }
-    }
-    for (svn, when) in launched_and_now() {
-        let identity: Option<&TdxModuleIdentity> = tcb_info.tdx_module_identity(svn).ok().flatten();
-        let Some(identity) = identity else { continue };
-        let by_svn = |a: &&TdxModuleTcbLevel, b: &&TdxModuleTcbLevel| a.tcb.isvsvn.cmp(&b.tcb.isvsvn);
-        let Some(missed) = pick(identity.tcb_levels.iter(), level, by_svn) else {
-            continue;
-        };
-        let Some(short) = missed.shortfall(svn) else {
-            continue;
-        };
-        let component = format!("TDX module {} ISVSVN", identity.id);
-        add(
-            all,
-            component,
-            when,
-            short,
-            status(missed.tcb_status),
-            &missed.tcb_date,
-        );
     }
 }
 

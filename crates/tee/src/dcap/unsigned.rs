@@ -16,30 +16,24 @@ const HALF_ORDER: [u8; 32] = [
 /// Leaf, platform or processor CA, root.
 const CHAIN_LEN: usize = 3;
 
-/// Everything about the quote's unsigned bytes that is not as Intel's own libraries write it.
-pub(super) fn facts(
+/// What is unusual of this quote alone: what follows it, and its own signature.
+pub(super) fn of_quote(signature: &SignatureData, extent: Extent) -> Vec<UnsignedFact> {
+    let high = high_s("high-s quote signature", &signature.signature, signature.offset);
+    extent.fact().into_iter().chain(high).collect()
+}
+
+/// What is unusual of that which certifies the attestation key, and so is the same for every quote by that key.
+pub(super) fn of_certification(
     signature: &SignatureData,
-    extent: Extent,
     platform: &Platform,
     root: &Root,
 ) -> Vec<UnsignedFact> {
-    let mut facts: Vec<UnsignedFact> = extent.fact().into_iter().collect();
-    for (what, bytes, offset) in [
-        ("high-s quote signature", &signature.signature, signature.offset),
-        (
-            "high-s QE report signature",
-            &signature.qe_report_signature,
-            signature.qe_report_signature_offset,
-        ),
-    ] {
-        if is_high(bytes) {
-            let detail = format!(
-                "s at offset {} has a lower twin that verifies as well",
-                offset.saturating_add(32)
-            );
-            facts.push(UnsignedFact { what, detail });
-        }
-    }
+    let high = high_s(
+        "high-s QE report signature",
+        &signature.qe_report_signature,
+        signature.qe_report_signature_offset,
+    );
+    let mut facts: Vec<UnsignedFact> = high.into_iter().collect();
     let certificates = &platform.certificates;
     if certificates.len() != CHAIN_LEN {
         let detail = format!("{} certificates, Intel writes {CHAIN_LEN}", certificates.len());
@@ -57,6 +51,16 @@ pub(super) fn facts(
     }
     facts.extend(encoding_fact(&signature.certification, certificates));
     facts
+}
+
+fn high_s(what: &'static str, signature: &[u8; 64], offset: usize) -> Option<UnsignedFact> {
+    is_high(signature).then(|| UnsignedFact {
+        what,
+        detail: format!(
+            "s at offset {} has a lower twin that verifies as well",
+            offset.saturating_add(32)
+        ),
+    })
 }
 
 fn is_high(signature: &[u8; 64]) -> bool {

@@ -1,9 +1,9 @@
-//! Verification of a quote: what `dcap-qvl` does not check, then `dcap-qvl`, then what it found as claims.
+//! Verification of a quote: what `dcap-qvl` does not check, which document counts, and what came of it as claims.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
-use dcap_qvl::verify::QuoteVerifier;
-use dcap_qvl::{PckCertFlag, QuoteClaims, QuotePolicy};
 use nautilus_core::{
     DeviceIdentity, Endorsements, Revocation, Tcb, UnixMillis, UnsignedFact, VerifyError, Want,
 };
@@ -11,8 +11,10 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
 use super::chain::Platform;
-use super::wire::{Extent, Header, INTEL_QE_VENDOR_ID, SignatureData, unsupported};
-use super::{collateral, fault, tcb, unsigned};
+use super::examination::Examination;
+use super::memory::{self, Memory};
+use super::wire::{Extent, Header, INTEL_QE_VENDOR_ID, SIGNATURE_LEN, SignatureData, unsupported};
+use super::{collateral, unsigned};
 
 /// Intel's root of all SGX and TDX platforms, "Intel SGX Root CA", as published at
 /// <https://certificates.trustedservices.intel.com/Intel_SGX_Provisioning_Certification_RootCA.cer>.
@@ -93,6 +95,45 @@ pub(crate) struct Subject<'a> {
     pub extent: Extent,
     /// `TEE_TCB_SVN`, and where the report has it `TEE_TCB_SVN2`; empty for SGX.
     pub tee_tcb_svns: Vec<[u8; 16]>,
+    /// The signed bytes, in order, without those that are claims and nothing else: whatever they are, the platform
+    /// is judged the same.
+    pub judged: Vec<&'a [u8]>,
+}
+
+impl<'a> Subject<'a> {
+    /// The bytes of a quote up to `signed` without the `claims`, which are ranges from the start of the body at
+    /// `body`, in order and apart from each other.
+    pub(crate) fn without_claims(
+        bytes: &'a [u8],
+        signed: usize,
+        body: usize,
+        claims: &[Range<usize>],
+    ) -> Vec<&'a [u8]> {
+        let mut judged = Vec::new();
+        let mut from = 0;
+        for claim in claims {
+            let start = body.saturating_add(claim.start).min(signed);
+            judged.push(bytes.get(from..start).unwrap_or_default());
+            from = body.saturating_add(claim.end).min(signed);
+        }
+        judged.push(bytes.get(from..signed).unwrap_or_default());
+        judged
+    }
+
+    /// What the attestation key signed.
+    pub(super) fn signed(&self) -> &'a [u8] {
+        self.bytes
+            .get(..self.signature.signed_length())
+            .unwrap_or_default()
+    }
+
+    /// What certifies the attestation key, from that key up to the certificates.
+    pub(super) fn certified(&self) -> &'a [u8] {
+        let start = self.signature.offset.saturating_add(SIGNATURE_LEN);
+        self.bytes
+            .get(start..self.signature.certification.offset)
+            .unwrap_or_default()
+    }
 }
 
 /// What verification vouches for, beside the report itself.
@@ -112,45 +153,62 @@ pub(crate) fn wants(subject: &Subject<'_>, root: &Root) -> Result<Vec<Want>, Ver
 }
 
 /// Verifies a quote: its certificates up to `root`, every signature, the quoting enclave and the TCB, at
-/// `now`.
+/// `now`. What was verified before, as `memory` has it, is not verified again; only that which verifies is
+/// remembered, and whatever is not remembered is verified as if nothing were.
 pub(crate) fn verify(
     subject: &Subject<'_>,
     endorsements: &Endorsements,
     now: UnixMillis,
     root: &Root,
+    memory: &Memory,
 ) -> Result<Vouched, VerifyError> {
-    let platform = Platform::read(&subject.signature.certification)?;
-    check_quoting_enclave(subject)?;
-    let chosen = collateral::choose(subject.family, &platform, endorsements, now, root)?;
-    let versions = tcb::Versions {
-        platform: &platform,
-        tee_tcb_svns: &subject.tee_tcb_svns,
-        qe_isv_svn: subject.signature.qe_report.isv_svn,
+    let chain = memory::chain_key(&subject.signature.certification);
+    let platform = match memory.platform(chain, now) {
+        Some(platform) => platform,
+        None => Arc::new(Platform::read(&subject.signature.certification)?),
     };
-    let quote = subject.bytes.get(..subject.extent.length).unwrap_or_default();
-    let now = now.as_secs();
-    // Debug is a claim: the facade rates such evidence as simulated. Service TDs are not allowed for.
-    let claims = QuoteVerifier::new(root.der().to_vec())
-        .allow_debug(true)
-        .verify_with_policy(quote, &chosen.documents, now, &QuotePolicy::claims_only(now))
-        .map_err(|error| {
-            let no_level = || tcb::shortfalls(&chosen.documents, &versions, tcb::Level::Lowest);
-            fault::typed(format!("{error:#}"), &chosen.origin, no_level)
-        })?;
-    let shortfalls = tcb::shortfalls(&chosen.documents, &versions, tcb::Level::Newest);
+    check_quoting_enclave(subject)?;
+    let examination = Examination {
+        subject,
+        chain,
+        evidence: memory::evidence_key(subject, &chain),
+        platform: &platform,
+        now,
+        root,
+        memory,
+    };
+    let chosen = collateral::choose(subject.family, &platform, endorsements, now, root, memory)?;
+    let proven = examination.decide(&chosen.best)?;
+    let mut unsigned = unsigned::of_quote(subject.signature, subject.extent);
+    unsigned.extend_from_slice(&proven.unsigned);
+    let mut tcb = proven.tcb.clone();
+    for other in &chosen.others {
+        match examination.compare(other)? {
+            Ok(judged) => tcb.other_evaluations.push(judged),
+            Err(fact) => unsigned.push(fact),
+        }
+    }
+    if chosen.left_out > 0 {
+        unsigned.push(UnsignedFact {
+            what: "collateral of other evaluations left out",
+            detail: format!("{} evaluations older than those compared", chosen.left_out),
+        });
+    }
+    for document in &chosen.unknown {
+        // What was verified with just now is known already.
+        if memory.document(document.bytes(), now).is_none() && document.is_authentic(root) {
+            memory.remember_document(document);
+        }
+    }
     Ok(Vouched {
-        device: DeviceIdentity {
-            scheme: "intel-ppid",
-            id: hex::encode(&claims.platform.pck.ppid),
-            family: Some(hex::encode_upper(claims.platform.pck.fmspc)),
-        },
-        tcb: tcb::verdict(&claims, shortfalls),
-        attributes: attributes(subject.header, &claims),
-        unsigned: unsigned::facts(subject.signature, subject.extent, &platform, root),
+        device: proven.device.clone(),
+        tcb,
+        attributes: proven.attributes.clone(),
+        unsigned,
         revocation: Revocation::Checked {
-            until: Some(UnixMillis::from_secs(claims.earliest_expiration_date)),
+            until: Some(proven.endorsed_until),
         },
-        endorsed_until: UnixMillis::from_secs(claims.earliest_expiration_date),
+        endorsed_until: proven.endorsed_until,
     })
 }
 
@@ -195,66 +253,6 @@ fn check_quoting_enclave(subject: &Subject<'_>) -> Result<(), VerifyError> {
         return Err(VerifyError::ComponentInvalid { what });
     }
     Ok(())
-}
-
-fn attributes(header: &Header, claims: &QuoteClaims) -> BTreeMap<String, String> {
-    let (pck, qe, platform) = (&claims.platform.pck, &claims.qe, &claims.platform);
-    let mut attributes = BTreeMap::new();
-    let mut set = |name: &str, value: String| {
-        attributes.insert(name.to_owned(), value);
-    };
-    set("quote_version", header.version.to_string());
-    set("quote_user_data", hex::encode(header.user_data));
-    if header.version == 3 {
-        set("qe_svn", header.qe_svn.to_string());
-        set("pce_svn", header.pce_svn.to_string());
-    }
-    set("pck_cpu_svn", hex::encode(pck.cpu_svn));
-    set("pck_pce_svn", pck.pce_svn.to_string());
-    set("pce_id", hex::encode_upper(&pck.pce_id));
-    set("sgx_type", sgx_type(pck.sgx_type));
-    set("smt_enabled", flag(pck.smt_enabled));
-    set("dynamic_platform", flag(pck.dynamic_platform));
-    set("cached_keys", flag(pck.cached_keys));
-    if let Some(id) = pck.platform_instance_id {
-        set("platform_instance_id", hex::encode(id));
-    }
-    set(
-        "platform_status",
-        tcb::status(platform.tcb_level.tcb_status).to_string(),
-    );
-    if let Some(level) = &platform.current_tcb_level {
-        set(
-            "current_platform_status",
-            tcb::status(level.tcb_status).to_string(),
-        );
-    }
-    set("qe_status", tcb::status(qe.tcb_level.tcb_status).to_string());
-    set("qe_tcb_date", qe.tcb_level.tcb_date.clone());
-    set("qe_isvsvn", qe.report.isv_svn.to_string());
-    set("qe_mrsigner", hex::encode(qe.report.mr_signer));
-    set("pck_crl_number", platform.pck_crl_num.to_string());
-    set("root_ca_crl_number", platform.root_ca_crl_num.to_string());
-    attributes
-}
-
-fn flag(flag: PckCertFlag) -> String {
-    match flag {
-        PckCertFlag::True => "true",
-        PckCertFlag::False => "false",
-        PckCertFlag::Undefined => "undefined",
-    }
-    .to_owned()
-}
-
-/// Names from Intel's PCK certificate profile, "SGX Type".
-fn sgx_type(kind: u8) -> String {
-    match kind {
-        0 => "standard".to_owned(),
-        1 => "scalable".to_owned(),
-        2 => "scalable with integrity".to_owned(),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,11 @@ use nautilus_core::{UnsignedFact, VerifyError};
 
 /// Length of the quote header.
 pub const HEADER_LEN: usize = 48;
+/// Length of a signature, `r ‖ s`, and of a public key, `x ‖ y`.
+#[cfg(feature = "verify")]
+pub(crate) const SIGNATURE_LEN: usize = 64;
+/// Length of the length of the signature data.
+const LENGTH_LEN: usize = 4;
 /// `tee_type` of SGX.
 pub const TEE_TYPE_SGX: u32 = 0;
 /// `tee_type` of TDX.
@@ -204,6 +209,11 @@ pub(crate) enum Nesting {
 }
 
 impl SignatureData {
+    /// How many bytes the attestation key signed: everything up to the length of the signature data.
+    pub const fn signed_length(&self) -> usize {
+        self.offset.saturating_sub(LENGTH_LEN)
+    }
+
     /// Reads the length, the signature data that it spans, and what may follow.
     pub(crate) fn read_to_end(
         mut reader: Reader<'_>,

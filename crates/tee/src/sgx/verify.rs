@@ -1,6 +1,8 @@
 //! Verification of SGX evidence.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 use nautilus_core::{
     Descriptor, Endorsements, Measurement, RawClaims, TeeKind, TeeVerifier, UnixMillis, VerifyError, Want,
@@ -8,30 +10,34 @@ use nautilus_core::{
 
 use super::{Quote, parse_quote, recognises};
 use crate::dcap::wire::{EnclaveReport, flag_names};
-use crate::dcap::{self, Family, Root, Subject};
+use crate::dcap::{self, Family, Memory, Root, Subject};
 
-/// Verifies SGX quotes against one root certificate.
+/// Verifies SGX quotes against one root certificate. It remembers what it verified, and so do its clones: a later
+/// quote of the same platform costs one signature and gets the same answer.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     root: Root,
     tee: TeeKind,
+    memory: Arc<Memory>,
 }
 
 impl Verifier {
     /// The verifier of genuine SGX: Intel's root.
     pub fn intel() -> Self {
-        Self {
-            root: Root::intel(),
-            tee: TeeKind::Sgx,
-        }
+        Self::of(Root::intel(), TeeKind::Sgx)
     }
 
     /// A verifier of the same format under another vendor's root, given in DER. It speaks for `tee`: a
     /// verifier that is not Intel's must not say that it is of SGX.
-    pub const fn with_root(root_der: Vec<u8>, tee: TeeKind) -> Self {
+    pub fn with_root(root_der: Vec<u8>, tee: TeeKind) -> Self {
+        Self::of(Root::of_der(root_der), tee)
+    }
+
+    fn of(root: Root, tee: TeeKind) -> Self {
         Self {
-            root: Root::of_der(root_der),
+            root,
             tee,
+            memory: Arc::new(Memory::new()),
         }
     }
 }
@@ -40,7 +46,7 @@ impl TeeVerifier for Verifier {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
             tee: self.tee,
-            format: "SGX quote version 3",
+            format: "SGX quote version 3, 4 or 5",
         }
     }
 
@@ -60,7 +66,13 @@ impl TeeVerifier for Verifier {
     ) -> Result<RawClaims, VerifyError> {
         let again = |quote: &[u8]| self.verify(quote, endorsements, now);
         let quote = parse_quote(evidence).map_err(|fault| dcap::graver_fault(evidence, fault, again))?;
-        let vouched = dcap::verify(&quote.subject(evidence), endorsements, now, &self.root)?;
+        let vouched = dcap::verify(
+            &quote.subject(evidence),
+            endorsements,
+            now,
+            &self.root,
+            &self.memory,
+        )?;
         let mut attributes = vouched.attributes;
         quote.report.describe(&mut attributes);
         let report = quote.report;
@@ -91,9 +103,19 @@ impl Quote {
             signature: &self.signature,
             extent: self.extent,
             tee_tcb_svns: Vec::new(),
+            judged: Subject::without_claims(
+                bytes,
+                self.signature.signed_length(),
+                self.signature.signed_length().saturating_sub(EnclaveReport::LEN),
+                &CLAIMS,
+            ),
         }
     }
 }
+
+/// What a report says of its enclave and nobody judges here: MRENCLAVE; MRSIGNER; CONFIGID, ISVPRODID, ISVSVN and
+/// CONFIGSVN; ISVFAMILYID and the report data.
+const CLAIMS: [Range<usize>; 4] = [64..96, 128..160, 192..262, 304..384];
 
 /// `ATTRIBUTES.FLAGS` (Intel SDM, volume 3D, "SECS.ATTRIBUTES").
 const FLAGS: [(u64, &str); 8] = [

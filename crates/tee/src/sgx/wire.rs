@@ -1,4 +1,6 @@
-//! The SGX quote, version 3: Intel, *SGX ECDSA QuoteLib Reference: DCAP API*, appendix "Quote Format".
+//! The SGX quote. Version 3: Intel, *SGX ECDSA QuoteLib Reference: DCAP API*, appendix "Quote Format". Versions 4
+//! and 5 hold the same report in the containers of TDX: Intel, *TDX DCAP: Quote Generation Library and Quote
+//! Verification Library*, appendix "Version 4 Quote Format" and "Version 5 Quote Format" (body type 1).
 
 use nautilus_core::VerifyError;
 
@@ -6,6 +8,9 @@ use crate::dcap::wire::{
     ATT_KEY_ECDSA_P256, EnclaveReport, Extent, Header, Nesting, Reader, SignatureData, TEE_TYPE_SGX,
     TEE_TYPE_TDX, malformed, unsupported,
 };
+
+/// Body type of an enclave report, in version 5.
+const BODY_SGX: u16 = 1;
 
 /// An SGX quote as it stands in its bytes. Nothing in it has been verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +34,7 @@ pub fn recognises(bytes: &[u8]) -> bool {
     })
 }
 
-/// Parses an SGX quote of version 3, which zeros may follow.
+/// Parses an SGX quote of version 3, 4 or 5, which zeros may follow.
 ///
 /// # Errors
 /// `Malformed` names the field and its offset; `Unsupported` names a version or key type that is known but
@@ -38,31 +43,61 @@ pub fn parse_quote(bytes: &[u8]) -> Result<Quote, VerifyError> {
     let mut reader = Reader::new(bytes);
     let header = Header::read(&mut reader)?;
     match (header.version, header.tee_type) {
-        (3, TEE_TYPE_SGX) => {}
-        (4 | 5, TEE_TYPE_SGX) => {
-            let version = header.version;
-            return Err(unsupported(format!(
-                "SGX report in a quote of version {version}: version 3 is supported"
-            )));
-        }
+        (3..=5, TEE_TYPE_SGX) => {}
         (_, TEE_TYPE_TDX) => {
             return Err(malformed(
                 "TEE type 0x81 (TDX) in a quote said to be of SGX".to_owned(),
                 4,
             ));
         }
-        (_, TEE_TYPE_SGX) => return Err(unsupported(format!("quote version {}", header.version))),
+        (version, TEE_TYPE_SGX) => {
+            return Err(unsupported(format!(
+                "quote version {version} of SGX: versions 3 to 5 are supported"
+            )));
+        }
         (_, other) => return Err(malformed(format!("TEE type {other:#x} is not SGX"), 4)),
     }
     header.check_key_type()?;
+    if header.version == 5 {
+        read_descriptor(&mut reader)?;
+    }
     let report = EnclaveReport::read(&mut reader, "enclave report")?;
-    let (signature, extent) = SignatureData::read_to_end(reader, Nesting::Flat)?;
+    let nesting = if header.version == 3 {
+        Nesting::Flat
+    } else {
+        Nesting::QeReportCertification
+    };
+    let (signature, extent) = SignatureData::read_to_end(reader, nesting)?;
     Ok(Quote {
         header,
         report,
         signature,
         extent,
     })
+}
+
+/// Type and size of the body.
+fn read_descriptor(reader: &mut Reader<'_>) -> Result<(), VerifyError> {
+    let at = reader.offset();
+    match reader.u16("body type")? {
+        BODY_SGX => {}
+        kind @ 2..=4 => {
+            return Err(malformed(
+                format!("TD report (body type {kind}) in a quote of SGX"),
+                at,
+            ));
+        }
+        other => return Err(unsupported(format!("body type {other}"))),
+    }
+    let at = reader.offset();
+    let size = reader.u32("body size")?;
+    if usize::try_from(size) != Ok(EnclaveReport::LEN) {
+        return Err(malformed(
+            format!("body of type 1 has {} bytes, not {size}", EnclaveReport::LEN),
+            at,
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -110,6 +110,33 @@ impl SimulatedAttester {
     }
 }
 
+#[cfg(test)]
+impl SimulatedAttester {
+    /// A quote of the same enclave in the container of version 4 or 5, signed anew.
+    pub(super) fn attest_in(&self, version: u16, report_data: &ReportData) -> Vec<u8> {
+        let signed = self.signed_part(report_data);
+        let (header, report) = signed.split_at(crate::dcap::wire::HEADER_LEN);
+        let mut quote = version.to_le_bytes().to_vec();
+        quote.extend(&header[2..8]);
+        // Where version 3 has the security versions of QE and PCE.
+        quote.extend([0; 4]);
+        quote.extend(&header[12..]);
+        if version == 5 {
+            quote.extend(1_u16.to_le_bytes());
+            quote.extend(u32::try_from(report.len()).unwrap().to_le_bytes());
+        }
+        quote.extend(report);
+        let mut certification = Vec::new();
+        self.certification.append_to(&mut certification).unwrap();
+        let mut data = self.attestation_key.sign(&quote).unwrap().to_vec();
+        data.extend(self.attestation_key.public());
+        data.extend(crate::dcap::wire::CERT_QE_REPORT.to_le_bytes());
+        append_sized::<4>(&mut data, &certification).unwrap();
+        append_sized::<4>(&mut quote, &data).unwrap();
+        quote
+    }
+}
+
 impl Attester for SimulatedAttester {
     fn descriptor(&self) -> Descriptor {
         DESCRIPTOR

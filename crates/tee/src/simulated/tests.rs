@@ -8,12 +8,13 @@ use dcap_qvl::verify::QuoteVerifier;
 use nautilus_core::{
     Assurance, Attester as _, Binding, BootId, BoundUserData, Challenge, Claims, Digest32, Digest48,
     Endorsements, EventLogHead, Evidence, NodeId, PublicKey, Purpose, ReportData, SignedMessage as _,
-    TcbStatus, TrustAnchors, Verified, VerifyError,
+    TcbStatus, TeeVerifier as _, TrustAnchors, Verified, VerifyError,
 };
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::*;
+use crate::sgx;
 
 pub(super) const NOW: UnixMillis = UnixMillis::from_secs(1_790_000_000);
 pub(super) const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -470,5 +471,105 @@ fn every_truncation_is_refused() {
                 || (length == 0 && refused == VerifyError::Empty),
             "{length} bytes: {refused:?}"
         );
+    }
+}
+
+/// Quotes of the same enclave and platform in the containers of versions 4 and 5.
+#[test]
+fn quotes_in_later_containers_say_the_same() {
+    let fixture = Fixture::new();
+    let attester = Platform::load(&fixture.dir())
+        .unwrap()
+        .into_attester(Image::production(MRENCLAVE));
+    let verifier = sgx::Verifier::with_root(fixture.vendor.root_der().to_vec(), TeeKind::Simulated);
+    // Whether s of a signature is high is chance.
+    let verify = |quote: &[u8]| {
+        let mut claims = verifier.verify(quote, &fixture.endorsements(), NOW)?;
+        claims.unsigned.retain(|fact| !fact.what.starts_with("high-s"));
+        Ok::<_, VerifyError>(claims)
+    };
+    let version_3 = verify(&attester.attest(&report_data(0)).unwrap()).unwrap();
+    for version in [4, 5] {
+        let quote = attester.attest_in(version, &report_data(0));
+        assert!(sgx::recognises(&quote));
+        for _cold_then_warm in 0..2 {
+            let mut claims = verify(&quote).unwrap();
+            assert_eq!(
+                claims
+                    .attributes
+                    .insert("quote_version".to_owned(), "3".to_owned()),
+                Some(version.to_string())
+            );
+            for (name, value) in [("qe_svn", "8"), ("pce_svn", "13")] {
+                // Reserved in the header of these versions.
+                assert_eq!(claims.attributes.insert(name.to_owned(), value.to_owned()), None);
+            }
+            assert_eq!(claims, version_3, "version {version}");
+        }
+    }
+}
+
+/// Every byte that the attestation key signed, and every byte that certifies this key, in both later containers, by
+/// a verifier that knows the platform and by one that does not.
+#[test]
+fn no_signed_byte_of_a_later_container_can_change() {
+    let fixture = Fixture::new();
+    let attester = Platform::load(&fixture.dir())
+        .unwrap()
+        .into_attester(Image::production(MRENCLAVE));
+    let root = fixture.vendor.root_der();
+    let endorsements = fixture.endorsements();
+    let warmed = sgx::Verifier::with_root(root.to_vec(), TeeKind::Simulated);
+    for version in [4, 5] {
+        let quote = attester.attest_in(version, &report_data(0));
+        warmed.verify(&quote, &endorsements, NOW).unwrap();
+        let chain = sgx::parse_quote(&quote).unwrap().signature.certification.offset;
+        for offset in 0..chain {
+            let mut flipped = quote.clone();
+            flipped[offset] ^= 1 << (offset % 8);
+            let warm = warmed.verify(&flipped, &endorsements, NOW);
+            let cold = sgx::Verifier::with_root(root.to_vec(), TeeKind::Simulated).verify(
+                &flipped,
+                &endorsements,
+                NOW,
+            );
+            assert_eq!(warm, cold, "version {version}, byte {offset}");
+            assert!(
+                matches!(
+                    &warm,
+                    Err(VerifyError::SignatureInvalid { .. }
+                        | VerifyError::Unsupported { .. }
+                        | VerifyError::Malformed { .. }
+                        | VerifyError::ComponentInvalid { .. })
+                ),
+                "version {version}, byte {offset}: {warm:?}"
+            );
+        }
+    }
+}
+
+/// The signature of one container does not count for another: the version is signed.
+#[test]
+fn a_quote_moved_into_another_container_does_not_verify() {
+    let fixture = Fixture::new();
+    let attester = Platform::load(&fixture.dir())
+        .unwrap()
+        .into_attester(Image::production(MRENCLAVE));
+    let verifier = sgx::Verifier::with_root(fixture.vendor.root_der().to_vec(), TeeKind::Simulated);
+    let signature = 436..500;
+    let of_3 = attester.attest(&report_data(0)).unwrap();
+    let mut moved = attester.attest_in(4, &report_data(0));
+    moved[signature.clone()].copy_from_slice(&of_3[signature]);
+    for _cold_then_warm in 0..2 {
+        let refused = verifier.verify(&moved, &fixture.endorsements(), NOW).unwrap_err();
+        let what = "ISV enclave report signature is invalid".to_owned();
+        assert_eq!(refused, VerifyError::SignatureInvalid { what });
+        verifier
+            .verify(
+                &attester.attest_in(4, &report_data(1)),
+                &fixture.endorsements(),
+                NOW,
+            )
+            .unwrap();
     }
 }

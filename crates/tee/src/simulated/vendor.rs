@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use self::certificates::{Hardware, Keys, Term};
-use self::collateral::Issue;
+use self::collateral::{CURRENT, Evaluation, Issue};
 use super::description::{Description, Format, QuotingEnclave};
 use super::key::{self, CaKey, RawKey};
 use super::{CHAIN_FILE, DESCRIPTION_FILE, PCK_KEY_FILE, PLATFORM_DIR, ROOT_FILE, SimulatedError, files};
@@ -88,7 +88,7 @@ impl Vendor {
             .map_err(|error| damaged(format!("it is no collateral: {error}")))?;
         let current = collateral::term(&documents).map_err(damaged)?;
         if now < current.from || now.plus(RENEWAL) >= current.until {
-            let renewed = signers.issue(&root_der, collateral_term(now), &[])?;
+            let renewed = signers.issue(&root_der, collateral_term(now), CURRENT, &[])?;
             collateral = to_json(&renewed)?;
             files::replace(&path, &collateral)?;
         }
@@ -170,7 +170,7 @@ fn create(dir: &Path, now: UnixMillis, hardware: &Hardware) -> Result<(), Simula
         pck_ca_der: certificates.pck_ca,
         tcb_signing_der: certificates.tcb_signing,
     };
-    let collateral = signers.issue(&root, collateral_term(now), &[])?;
+    let collateral = signers.issue(&root, collateral_term(now), CURRENT, &[])?;
 
     staged.dir(VENDOR_DIR)?;
     staged.key(&within(VENDOR_DIR, ROOT_KEY_FILE), &secrets.root)?;
@@ -278,6 +278,7 @@ impl Signers {
         &self,
         root_der: &[u8],
         term: Term,
+        evaluation: Evaluation,
         revoked: &[Vec<u8>],
     ) -> Result<QuoteCollateralV3, SimulatedError> {
         collateral::make(&Issue {
@@ -289,6 +290,7 @@ impl Signers {
             tcb_signing_der: &self.tcb_signing_der,
             qe: &quoting_enclave(root_der),
             term,
+            evaluation,
             revoked,
         })
     }

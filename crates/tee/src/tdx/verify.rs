@@ -1,25 +1,34 @@
 //! Verification of TDX evidence.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 use nautilus_core::{
-    Descriptor, Endorsements, Measurement, RawClaims, TeeKind, TeeVerifier, UnixMillis, VerifyError, Want,
+    Descriptor, Endorsements, LoggedEvent, Measurement, RawClaims, TeeKind, TeeVerifier, UnixMillis,
+    VerifyError, Want,
 };
 
 use super::{Quote, TdReport, parse_quote, recognises};
 use crate::dcap::wire::flag_names;
-use crate::dcap::{self, Family, Root, Subject};
+use crate::dcap::{self, Family, Memory, Root, Subject};
+use crate::eventlog::{self, EventLog};
 
-/// Verifies TDX quotes against Intel's root certificate.
+/// Verifies TDX quotes against Intel's root certificate. It remembers what it verified, and so do its clones: a
+/// later quote of the same platform costs one signature and gets the same answer.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     root: Root,
+    memory: Arc<Memory>,
 }
 
 impl Verifier {
     /// The verifier of genuine TDX: Intel's root.
     pub fn intel() -> Self {
-        Self { root: Root::intel() }
+        Self {
+            root: Root::intel(),
+            memory: Arc::new(Memory::new()),
+        }
     }
 }
 
@@ -47,7 +56,13 @@ impl TeeVerifier for Verifier {
     ) -> Result<RawClaims, VerifyError> {
         let again = |quote: &[u8]| self.verify(quote, endorsements, now);
         let quote = parse_quote(evidence).map_err(|fault| dcap::graver_fault(evidence, fault, again))?;
-        let vouched = dcap::verify(&quote.subject(evidence), endorsements, now, &self.root)?;
+        let vouched = dcap::verify(
+            &quote.subject(evidence),
+            endorsements,
+            now,
+            &self.root,
+            &self.memory,
+        )?;
         let mut attributes = vouched.attributes;
         quote.report.describe(&mut attributes);
         Ok(RawClaims {
@@ -63,6 +78,10 @@ impl TeeVerifier for Verifier {
             endorsed_until: Some(vouched.endorsed_until),
         })
     }
+
+    fn replay(&self, claims: &RawClaims, event_log: &[u8]) -> Result<Vec<LoggedEvent>, VerifyError> {
+        eventlog::hold_against_rtmrs(&EventLog::parse(event_log)?, &claims.measurements)
+    }
 }
 
 impl Quote {
@@ -75,9 +94,18 @@ impl Quote {
             signature: &self.signature,
             extent: self.extent,
             tee_tcb_svns: [self.report.tee_tcb_svn].into_iter().chain(now).collect(),
+            judged: Subject::without_claims(
+                bytes,
+                self.signature.signed_length(),
+                self.signature.signed_length().saturating_sub(self.report.len()),
+                &CLAIMS,
+            ),
         }
     }
 }
+
+/// What a report says of its TD and nobody judges here: MRTD to MROWNERCONFIG; the RTMRs and the report data.
+const CLAIMS: [Range<usize>; 2] = [136..328, 328..584];
 
 /// The group TUD, "TD under debug": with any bit of it set the host may look inside (Intel TDX Module ABI
 /// Specification, "TD_ATTRIBUTES").

@@ -177,6 +177,16 @@ impl Body {
 }
 
 impl TdReport {
+    /// Length on the wire.
+    #[cfg(feature = "verify")]
+    pub(super) const fn len(&self) -> usize {
+        match &self.v15 {
+            None => Body::Td10.len(),
+            Some(TdReport15 { ex: None, .. }) => Body::Td15.len(),
+            Some(TdReport15 { ex: Some(_), .. }) => Body::Td15Ex.len(),
+        }
+    }
+
     fn read(reader: &mut Reader<'_>, body: Body) -> Result<Self, VerifyError> {
         let mut report = reader.nested(body.len(), "TD report")?;
         Ok(Self {

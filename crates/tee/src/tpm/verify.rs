@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nautilus_core::{
-    Descriptor, DeviceIdentity, Endorsements, Measurement, RawClaims, Revocation, Tcb, TeeKind, TeeVerifier,
-    TrustAnchorError, TrustAnchors, UnixMillis, UnsignedFact, VerifyError, Want,
+    Descriptor, DeviceIdentity, Endorsements, LoggedEvent, Measurement, RawClaims, Revocation, Tcb, TeeKind,
+    TeeVerifier, TrustAnchorError, TrustAnchors, UnixMillis, UnsignedFact, VerifyError, Want,
 };
 use x509_cert::der::asn1::ObjectIdentifier;
 
@@ -16,6 +16,7 @@ use super::evidence::{Evidence, PcrValues, recognises, refused_bank};
 use super::public::Public;
 use super::signature;
 use super::wire::{AlgorithmId, Attest, HashAlgorithm, PcrSelection, RESETTABLE_PCRS, Signature};
+use crate::eventlog::{self, EventLog};
 
 /// `tcg-kp-AIKCertificate` (TCG, *EK Credential Profile*, "Extended Key Usage").
 const AIK_CERTIFICATE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.133.8.3");
@@ -300,6 +301,11 @@ impl TeeVerifier for Verifier {
             made_at: None,
             endorsed_until: voucher.endorsed_until,
         })
+    }
+
+    fn replay(&self, claims: &RawClaims, event_log: &[u8]) -> Result<Vec<LoggedEvent>, VerifyError> {
+        let bank = claims.attributes.get("pcr_bank").map_or("", String::as_str);
+        eventlog::hold_against_pcrs(&EventLog::parse(event_log)?, bank, &claims.measurements)
     }
 }
 

@@ -386,8 +386,8 @@ fn versions_and_types_that_are_not_supported_are_named() {
             "{error:?}"
         );
     };
-    unsupported(change("sgx-v3-prod", 0, 4), "quote of version 4");
-    unsupported(change("sgx-v3-prod", 0, 5), "quote of version 5");
+    // Its first report bytes are no descriptor of a body.
+    unsupported(change("sgx-v3-prod", 0, 5), "body type 2827");
     unsupported(change("sgx-v3-prod", 0, 9), "quote version 9");
     unsupported(
         change("sgx-v3-prod", 2, 3),
@@ -403,6 +403,7 @@ fn versions_and_types_that_are_not_supported_are_named() {
         );
     };
     malformed(change("sgx-v3-prod", 4, 0x81), 4, "TEE type 0x81 (TDX)");
+    malformed(change("sgx-v3-prod", 0, 4), 436 + 128, "type 2827 where type 6");
     malformed(change("tdx-v4-td10", 4, 0), 4, "TEE type 0 (SGX)");
     malformed(
         change("tdx-v5-td15", 48, 2),

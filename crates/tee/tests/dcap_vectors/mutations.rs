@@ -63,7 +63,7 @@ fn every_flip_of_a_tdx_quote_of_version_5_is_refused_or_reported() {
 /// column of PEM's lines of 64 characters and a line feed.
 const STRIDE: usize = 7;
 
-/// One bit of every byte. What is accepted must lie where no signature reaches, leave every signed claim as
+/// Every bit of the bytes that the attestation key signed, and one bit of every other byte. What is accepted must lie where no signature reaches, leave every signed claim as
 /// it was, and show among the unsigned facts.
 fn every_flip_is_refused_or_reported(name: &str, signed: usize) {
     let vector = Vector::load(name);
@@ -78,8 +78,18 @@ fn every_flip_is_refused_or_reported(name: &str, signed: usize) {
     let mut quote = vector.quote.clone();
     let end = certification.offset + certification.data.len();
     let text = (certification.offset..end).step_by(STRIDE);
-    for offset in (0..certification.offset).chain(text).chain(end..quote.len()) {
-        let bit = 1 << (offset % 8);
+    let flips = (0..certification.offset)
+        .chain(text)
+        .chain(end..quote.len())
+        .flat_map(|offset| {
+            let bits = if offset < signed {
+                0..8
+            } else {
+                offset % 8..offset % 8 + 1
+            };
+            bits.map(move |bit| (offset, 1 << bit))
+        });
+    for (offset, bit) in flips {
         quote[offset] ^= bit;
         if let Ok(mut claims) = verifier.verify(&quote, &collateral, label.now) {
             assert!(

@@ -5,6 +5,9 @@ use rcgen::{
     DnType, IsCa, KeyIdMethod, KeyPair, SerialNumber, date_time_ymd,
 };
 
+use dcap_qvl::QuoteCollateralV3;
+
+use super::document::{TCB_SIGNING, check_signer};
 use super::*;
 
 const NOW: UnixMillis = UnixMillis::from_secs(1_750_334_171);
@@ -58,22 +61,20 @@ fn params(names: &[&str]) -> CertificateParams {
 }
 
 /// Real documents.
-fn real(origin: &str) -> Candidate {
+fn real(origin: &str) -> Candidate<'_> {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../vectors/sgx/sgx-v3-prod/collateral-0.json"
     );
-    let endorsement = Endorsement {
-        kind: EndorsementKind::DcapCollateral,
-        bytes: std::fs::read(path).unwrap(),
-        origin: origin.to_owned(),
-    };
-    Candidate::read(&endorsement).unwrap()
+    Candidate {
+        origin,
+        document: Arc::new(Document::read(&std::fs::read(path).unwrap()).unwrap()),
+        known: false,
+    }
 }
 
-/// Real documents, of which only the chain that is passed in is looked at.
 fn check(chain: &str, root: &Root, now: UnixMillis) -> Result<(), VerifyError> {
-    real("here").check_signer("TCB Info", chain, now, root)
+    check_signer("here", "TCB Info", chain, now, root)
 }
 
 fn refusal(chain: &str, root: &Root) -> String {
@@ -171,14 +172,15 @@ fn of_equal_documents_the_first_is_taken() {
 #[test]
 fn documents_that_differ_only_in_a_crl_rank_by_its_number() {
     let pki = Pki::new("A Root");
-    let offer = |origin: &str, change: &dyn Fn(&mut QuoteCollateralV3)| {
+    let offer = |origin: &'static str, change: &dyn Fn(&mut QuoteCollateralV3)| {
         let mut candidate = real(origin);
-        candidate.documents.root_ca_crl = pki.crl(&[1]);
-        candidate.documents.pck_crl = pki.crl(&[0x7f]);
-        change(&mut candidate.documents);
+        let documents = &mut Arc::get_mut(&mut candidate.document).unwrap().documents;
+        documents.root_ca_crl = pki.crl(&[1]);
+        documents.pck_crl = pki.crl(&[0x7f]);
+        change(documents);
         candidate
     };
-    let plain = |origin: &str| offer(origin, &|_| ());
+    let plain = |origin| offer(origin, &|_| ());
     // More bytes, a higher bit, and the other CRL, whichever is offered first.
     let newer: [&dyn Fn(&mut QuoteCollateralV3); 4] = [
         &|documents| documents.pck_crl = pki.crl(&[0x01, 0x00]),
@@ -204,7 +206,10 @@ fn documents_that_differ_only_in_a_crl_rank_by_its_number() {
 fn an_evaluation_outranks_a_crl() {
     let pki = Pki::new("A Root");
     let (mut evaluated, mut listed) = (real("evaluated"), real("listed"));
-    evaluated.tcb_info.tcb_evaluation_data_number += 1;
-    listed.documents.root_ca_crl = pki.crl(&[0xff; 20]);
+    Arc::get_mut(&mut evaluated.document)
+        .unwrap()
+        .tcb_info
+        .tcb_evaluation_data_number += 1;
+    Arc::get_mut(&mut listed.document).unwrap().documents.root_ca_crl = pki.crl(&[0xff; 20]);
     assert_eq!(best(vec![listed, evaluated]).unwrap().origin, "evaluated");
 }

@@ -43,7 +43,8 @@ fn told(platform: &Platform, tee_tcb_svns: &[[u8; 16]], qe_isv_svn: u16, level: 
         qe_isv_svn,
     };
     let line = |short: Shortfall| format!("{}: {} of {}", short.component, short.have, short.needs);
-    shortfalls(&collateral(), &versions, level)
+    Levels::read(&collateral())
+        .shortfalls(&versions, level)
         .into_iter()
         .map(line)
         .collect()

@@ -105,3 +105,56 @@ fn lengths_beyond_the_end_are_malformed() {
         );
     }
 }
+
+/// The parts of [`counting`] in the container of version 4 or 5.
+fn nested(version: u8) -> Vec<u8> {
+    let flat = counting();
+    let mut quote = flat[..48].to_vec();
+    quote[0] = version;
+    if version == 5 {
+        quote.extend([1, 0, 0x80, 1, 0, 0]);
+    }
+    quote.extend(&flat[48..432]);
+    let certification = &flat[436 + 128..];
+    let length = |length: usize| u32::try_from(length).unwrap().to_le_bytes();
+    quote.extend(length(128 + 6 + certification.len()));
+    quote.extend(&flat[436..436 + 128]);
+    quote.extend([6, 0]);
+    quote.extend(length(certification.len()));
+    quote.extend(certification);
+    quote
+}
+
+#[test]
+fn later_containers_hold_the_same() {
+    let flat = parse_quote(&counting()).unwrap();
+    for (version, body) in [(4, 48), (5, 54)] {
+        let bytes = nested(version);
+        let quote = parse_quote(&bytes).unwrap();
+        assert_eq!(quote.header.version, u16::from(version));
+        assert_eq!(quote.report, flat.report);
+        assert_eq!(quote.signature.signed_length(), body + 384);
+        assert_eq!(quote.signature.offset, body + 384 + 4);
+        let (found, known) = (&quote.signature, &flat.signature);
+        assert_eq!(found.qe_report, known.qe_report);
+        assert_eq!(found.attestation_key, known.attestation_key);
+        assert_eq!(found.qe_report_signature, known.qe_report_signature);
+        assert_eq!(found.qe_auth_data, known.qe_auth_data);
+        assert_eq!(found.certification.data, known.certification.data);
+        assert_eq!(quote.extent.length, bytes.len());
+    }
+}
+
+#[test]
+fn only_an_enclave_report_stands_in_an_sgx_quote_of_version_5() {
+    let with = |offset: usize, value: u8| {
+        let mut bytes = nested(5);
+        bytes[offset] = value;
+        parse_quote(&bytes).unwrap_err()
+    };
+    let td_report = "TD report (body type 3) in a quote of SGX".to_owned();
+    assert_eq!(with(48, 3), malformed(td_report, 48));
+    assert_eq!(with(48, 7), unsupported("body type 7".to_owned()));
+    let size = "body of type 1 has 384 bytes, not 385".to_owned();
+    assert_eq!(with(50, 0x81), malformed(size, 50));
+}

@@ -19,7 +19,22 @@ use crate::simulated::key::{CaKey, RawKey};
 /// Security version of the current quoting enclave.
 pub(super) const QE_ISV_SVN: u16 = 8;
 
-const EVALUATION: u32 = 1;
+/// What the vendor makes of its platforms at one time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Evaluation {
+    pub(super) number: u32,
+    /// Components of the newest level.
+    pub(super) cpu_svn: [u8; 16],
+    pub(super) pce_svn: u16,
+}
+
+/// The only evaluation that the vendor publishes: its new platforms lack nothing.
+pub(super) const CURRENT: Evaluation = Evaluation {
+    number: 1,
+    cpu_svn: NEWEST_CPU_SVN,
+    pce_svn: NEWEST_PCE_SVN,
+};
+
 /// When the newest and the older level came to be.
 const NEWEST_DATE: &str = "2026-01-14T00:00:00Z";
 const OLDER_DATE: &str = "2025-01-15T00:00:00Z";
@@ -50,6 +65,7 @@ pub(super) struct Issue<'a> {
     pub(super) tcb_signing_der: &'a [u8],
     pub(super) qe: &'a QuotingEnclave,
     pub(super) term: Term,
+    pub(super) evaluation: Evaluation,
     /// Serial numbers of revoked PCK certificates.
     pub(super) revoked: &'a [Vec<u8>],
 }
@@ -64,10 +80,11 @@ pub(super) fn make(issue: &Issue<'_>) -> Result<QuoteCollateralV3, SimulatedErro
         pck_ca_der,
         tcb_signing_der,
         term,
+        evaluation,
         ..
     } = *issue;
-    let tcb_info = to_json(&tcb_info(term))?;
-    let qe_identity = to_json(&qe_identity(issue.qe, term))?;
+    let tcb_info = to_json(&tcb_info(term, evaluation))?;
+    let qe_identity = to_json(&qe_identity(issue.qe, term, evaluation.number))?;
     let sign = |text: &str| {
         let signature = issue.tcb_signing.sign(text.as_bytes());
         signature
@@ -161,7 +178,7 @@ fn date(when: UnixMillis) -> String {
         .replace(".000Z", "Z")
 }
 
-fn tcb_info(term: Term) -> TcbInfo {
+fn tcb_info(term: Term, evaluation: Evaluation) -> TcbInfo {
     let level = |cpu_svn, pcesvn, tcb_date, tcb_status, advisory_ids| TcbLevel {
         tcb: PlatformTcb {
             sgxtcbcomponents: components(cpu_svn),
@@ -179,9 +196,15 @@ fn tcb_info(term: Term) -> TcbInfo {
         fmspc: hex::encode_upper(FMSPC),
         pce_id: hex::encode_upper(PCE_ID),
         tcb_type: 0,
-        tcb_evaluation_data_number: EVALUATION,
+        tcb_evaluation_data_number: evaluation.number,
         tcb_levels: vec![
-            level(NEWEST_CPU_SVN, NEWEST_PCE_SVN, NEWEST_DATE, "UpToDate", &[]),
+            level(
+                evaluation.cpu_svn,
+                evaluation.pce_svn,
+                NEWEST_DATE,
+                "UpToDate",
+                &[],
+            ),
             level(
                 OLDER_CPU_SVN,
                 OLDER_PCE_SVN,
@@ -202,13 +225,13 @@ fn components(cpu_svn: [u8; 16]) -> Vec<Component> {
         .collect()
 }
 
-fn qe_identity(qe: &QuotingEnclave, term: Term) -> QeIdentity {
+fn qe_identity(qe: &QuotingEnclave, term: Term, evaluation: u32) -> QeIdentity {
     QeIdentity {
         id: "QE",
         version: 2,
         issue_date: date(term.from),
         next_update: date(term.until),
-        tcb_evaluation_data_number: EVALUATION,
+        tcb_evaluation_data_number: evaluation,
         miscselect: "00000000",
         miscselect_mask: "FFFFFFFF",
         // INIT and PROVISIONKEY, not DEBUG; MODE64BIT and all of XFRM are not looked at.

@@ -3,12 +3,13 @@
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::process::Command;
 
-use nautilus_core::{Endorsements, TcbStatus, VerifyError};
+use nautilus_core::{Endorsements, RawClaims, Tcb, TcbStatus, TeeKind, TeeVerifier as _, VerifyError};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
 use super::certificates::{NEWEST_CPU_SVN, NEWEST_PCE_SVN};
 use super::*;
+use crate::sgx;
 use crate::simulated::Platform;
 use crate::simulated::tests::{Fixture, NOW};
 
@@ -444,7 +445,7 @@ fn a_revoked_platform_is_refused() {
     let serial = leaf.tbs_certificate().serial_number().as_bytes().to_vec();
     let endorse = |revoked: &[Vec<u8>]| {
         let collateral = signers
-            .issue(fixture.vendor.root_der(), collateral_term(NOW), revoked)
+            .issue(fixture.vendor.root_der(), collateral_term(NOW), CURRENT, revoked)
             .unwrap();
         Endorsements(vec![Endorsement {
             bytes: to_json(&collateral).unwrap(),
@@ -461,4 +462,213 @@ fn a_revoked_platform_is_refused() {
     let mut another = serial;
     another[3] ^= 1;
     fixture.verify_at(&evidence, &endorse(&[another]), NOW).unwrap();
+}
+
+/// Collateral of a fixture's vendor under other evaluations, all current.
+struct Outlook {
+    fixture: Fixture,
+    signers: Signers,
+}
+
+impl Outlook {
+    fn new(cpu_svn: [u8; 16]) -> Self {
+        let fixture = with_platform(cpu_svn, NEWEST_PCE_SVN);
+        let signers = Signers::read(&fixture.dir(), fixture.vendor.root_der()).unwrap();
+        Self { fixture, signers }
+    }
+
+    /// An evaluation that asks for this version of the first component.
+    fn document(&self, number: u32, needs: u8, revoked: &[Vec<u8>]) -> Endorsement {
+        let mut cpu_svn = NEWEST_CPU_SVN;
+        cpu_svn[0] = needs;
+        let evaluation = Evaluation {
+            number,
+            cpu_svn,
+            ..CURRENT
+        };
+        let root = self.fixture.vendor.root_der();
+        let collateral = self
+            .signers
+            .issue(root, collateral_term(NOW), evaluation, revoked);
+        Endorsement {
+            bytes: to_json(&collateral.unwrap()).unwrap(),
+            origin: format!("evaluation {number}"),
+            ..self.fixture.vendor.endorsement()
+        }
+    }
+
+    /// The answer to all documents together: by a verifier that knows nothing, and twice by one that does.
+    fn verify(&self, documents: &[&Endorsement]) -> Result<RawClaims, VerifyError> {
+        let endorsements = Endorsements(documents.iter().copied().cloned().collect());
+        let evidence = self.fixture.evidence().bytes;
+        let verify = |verifier: &sgx::Verifier| verifier.verify(&evidence, &endorsements, NOW);
+        let cold = verify(&self.verifier());
+        let warm = self.verifier();
+        assert_eq!(verify(&warm), cold);
+        assert_eq!(verify(&warm), cold);
+        cold
+    }
+
+    fn verifier(&self) -> sgx::Verifier {
+        sgx::Verifier::with_root(self.fixture.vendor.root_der().to_vec(), TeeKind::Simulated)
+    }
+
+    /// The serial number of the platform's certificate.
+    fn serial(&self) -> Vec<u8> {
+        let chain = fs::read(self.fixture.dir().join("platform/chain.pem")).unwrap();
+        let leaf = Certificate::from_der(pem::parse_many(chain).unwrap()[0].contents()).unwrap();
+        leaf.tbs_certificate().serial_number().as_bytes().to_vec()
+    }
+}
+
+/// Evaluation, status, and what is short: component, had and needed.
+type Told<'a> = (Option<u32>, Option<TcbStatus>, Vec<(&'a str, u16, u16)>);
+
+fn told(tcb: &Tcb) -> Told<'_> {
+    let shortfalls = tcb.shortfalls.iter();
+    let short = shortfalls.map(|short| (&*short.component, short.have, short.needs));
+    (tcb.evaluation, tcb.status, short.collect())
+}
+
+/// What is said of documents that were not used.
+fn notes(claims: &RawClaims) -> Vec<&str> {
+    let facts = claims.unsigned.iter();
+    facts
+        .filter(|fact| fact.what == "collateral of another evaluation was not used")
+        .map(|fact| &*fact.detail)
+        .collect()
+}
+
+const MICROCODE: &str = "SGX TCB component 1 (BIOS: Early Microcode Update)";
+
+#[test]
+fn the_newest_evaluation_decides_and_the_others_are_told_with_their_shortfalls() {
+    let outlook = Outlook::new(NEWEST_CPU_SVN);
+    let (old, now, early) = (
+        outlook.document(1, 7, &[]),
+        outlook.document(2, 7, &[]),
+        outlook.document(3, 8, &[]),
+    );
+    // Without the early one it is up to date; with it, it is not, whatever the order.
+    let claims = outlook.verify(&[&now, &old]).unwrap();
+    assert_eq!(told(&claims.tcb), (Some(2), Some(TcbStatus::UpToDate), vec![]));
+    for documents in [[&now, &early, &old], [&old, &now, &early]] {
+        let claims = outlook.verify(&documents).unwrap();
+        let short = vec![(MICROCODE, 7, 8)];
+        assert_eq!(told(&claims.tcb), (Some(3), Some(TcbStatus::OutOfDate), short));
+        assert_eq!(claims.tcb.advisories, ["SIMULATED-SA-00001"]);
+        let others: Vec<_> = claims.tcb.other_evaluations.iter().map(told).collect();
+        let fine = |number| (Some(number), Some(TcbStatus::UpToDate), vec![]);
+        assert_eq!(others, [fine(2), fine(1)]);
+        assert!(claims.tcb.other_evaluations[0].advisories.is_empty());
+        assert_eq!(notes(&claims), [""; 0]);
+    }
+}
+
+#[test]
+fn a_platform_below_every_level_of_another_evaluation_is_told_what_it_lacks_there() {
+    let mut cpu_svn = NEWEST_CPU_SVN;
+    cpu_svn[7] = 2;
+    let outlook = Outlook::new(cpu_svn);
+    // The lowest level of every evaluation asks for 3: only one that asks for less can be met.
+    let lenient = |number| {
+        let mut evaluation = Evaluation { number, ..CURRENT };
+        evaluation.cpu_svn[7] = 2;
+        let root = outlook.fixture.vendor.root_der();
+        let issued = outlook.signers.issue(root, collateral_term(NOW), evaluation, &[]);
+        Endorsement {
+            bytes: to_json(&issued.unwrap()).unwrap(),
+            ..outlook.fixture.vendor.endorsement()
+        }
+    };
+    let strict = outlook.document(1, 7, &[]);
+    let claims = outlook.verify(&[&strict, &lenient(2)]).unwrap();
+    assert_eq!(claims.tcb.status, Some(TcbStatus::UpToDate));
+    let others: Vec<_> = claims.tcb.other_evaluations.iter().map(told).collect();
+    let short = vec![("SGX TCB component 8 (OS/VMM: SEAMLDR ACM)", 2, 3)];
+    assert_eq!(others, [(Some(1), None, short)]);
+    // The newest decides, also where the platform meets none of its levels.
+    let refused = outlook.verify(&[&outlook.document(3, 7, &[]), &lenient(2)]);
+    assert!(
+        matches!(refused, Err(VerifyError::NoTcbLevel { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_forged_document_of_another_evaluation_is_reported_and_a_newer_one_refuses() {
+    let outlook = Outlook::new(NEWEST_CPU_SVN);
+    let forge = |genuine: &Endorsement, number: u32| {
+        let text = String::from_utf8(genuine.bytes.clone()).unwrap();
+        let from = "tcbEvaluationDataNumber\\\":2";
+        assert!(text.contains(from), "{text}");
+        let forged = text.replace(from, &format!("tcbEvaluationDataNumber\\\":{number}"));
+        Endorsement {
+            bytes: forged.into_bytes(),
+            origin: "forged".to_owned(),
+            ..genuine.clone()
+        }
+    };
+    let genuine = outlook.document(2, 7, &[]);
+    let claims = outlook.verify(&[&forge(&genuine, 1), &genuine]).unwrap();
+    assert_eq!(claims.tcb.status, Some(TcbStatus::UpToDate));
+    assert!(claims.tcb.other_evaluations.is_empty());
+    let notes = notes(&claims);
+    assert_eq!(notes.len(), 1, "{:?}", claims.unsigned);
+    assert!(
+        notes[0].starts_with("forged: ") && notes[0].contains("Signature is invalid for tcb_info"),
+        "{notes:?}"
+    );
+    let refused = outlook.verify(&[&forge(&genuine, 3), &genuine]).unwrap_err();
+    assert!(
+        matches!(&refused, VerifyError::EndorsementInvalid { origin, .. } if origin == "forged"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_certificate_that_any_current_document_takes_back_is_taken_back() {
+    let outlook = Outlook::new(NEWEST_CPU_SVN);
+    let revoked = [outlook.serial()];
+    let (fine, revoking) = (outlook.document(2, 7, &[]), outlook.document(1, 7, &revoked));
+    outlook.verify(&[&fine]).unwrap();
+    let refused = outlook.verify(&[&fine, &revoking]).unwrap_err();
+    assert!(
+        matches!(&refused, VerifyError::Untrusted { what } if what.contains("CertRevoked")),
+        "{refused:?}"
+    );
+}
+
+/// A verifier that has verified a platform learns of its revocation from the next document.
+#[test]
+fn what_is_remembered_ends_with_a_newer_crl() {
+    let outlook = Outlook::new(NEWEST_CPU_SVN);
+    let evidence = outlook.fixture.evidence().bytes;
+    let before = outlook.document(1, 7, &[]);
+    let verifier = outlook.verifier();
+    let verify = |documents: &[&Endorsement], now| {
+        let endorsements = Endorsements(documents.iter().copied().cloned().collect());
+        verifier.verify(&evidence, &endorsements, now)
+    };
+    verify(&[&before], NOW).unwrap();
+    verify(&[&before], NOW).unwrap();
+    // A minute later, and so with a higher CRL number.
+    let later = NOW.plus(60_000);
+    let root = outlook.fixture.vendor.root_der();
+    let revoked = [outlook.serial()];
+    let issued = outlook
+        .signers
+        .issue(root, collateral_term(later), CURRENT, &revoked);
+    let after = Endorsement {
+        bytes: to_json(&issued.unwrap()).unwrap(),
+        ..before.clone()
+    };
+    for documents in [[&before, &after], [&after, &before]] {
+        let refused = verify(&documents, later).unwrap_err();
+        assert!(
+            matches!(&refused, VerifyError::Untrusted { what } if what.contains("CertRevoked")),
+            "{refused:?}"
+        );
+    }
+    verify(&[&before], later).unwrap();
 }

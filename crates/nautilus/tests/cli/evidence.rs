@@ -9,10 +9,11 @@ use serde_json::Value;
 use crate::program::{Ran, run};
 
 /// The fields that `verify --json` always has.
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 8] = [
     "claims",
     "error",
     "findings",
+    "reference_values",
     "tcb",
     "tee",
     "verdict",

@@ -61,7 +61,7 @@ fn evidence_of_another_kind_or_without_endorsements_is_refused() {
     let world = World::new();
     let mut node = Node::registered(&world, 1);
     let kind = spoilt(&world, &mut node, |file| file.evidence.tee = TeeKind::Nitro);
-    assert_eq!(kind, "not_accepted");
+    assert_eq!(kind, "malformed");
     // A simulated quote passed off as Intel's: its chain does not end in Intel's root.
     let kind = spoilt(&world, &mut node, |file| file.evidence.tee = TeeKind::Sgx);
     assert!(

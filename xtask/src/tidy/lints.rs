@@ -3,8 +3,9 @@
 use super::{Offence, tree::Tree};
 
 const RULE: &str = "lints";
-/// A workspace of its own: libFuzzer's entry point is `unsafe` by nature.
-const OWN_WORKSPACE: &str = "fuzz/Cargo.toml";
+/// Workspaces of their own, in which nothing ships: libFuzzer's entry point is `unsafe` by nature, and the peers that
+/// are measured or asked would weigh on everybody.
+const OWN_WORKSPACES: [&str; 3] = ["benches/Cargo.toml", "fuzz/Cargo.toml", "interop/ear/Cargo.toml"];
 
 /// Manifests that do not inherit the workspace's lints.
 pub fn check(tree: &Tree) -> Vec<Offence> {
@@ -17,7 +18,9 @@ pub fn check(tree: &Tree) -> Vec<Offence> {
                 "[workspace.lints.rust] must say unsafe_code = \"forbid\"",
             ));
         }
-        if path.ends_with("/Cargo.toml") && path != OWN_WORKSPACE && !has(text, "[lints]", "workspace = true")
+        if path.ends_with("/Cargo.toml")
+            && !OWN_WORKSPACES.contains(&path)
+            && !has(text, "[lints]", "workspace = true")
         {
             offences.push(Offence::new(
                 RULE,

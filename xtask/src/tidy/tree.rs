@@ -7,7 +7,15 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 /// What a build, a fuzz run or git makes; no check looks there.
-const SKIPPED: [&str; 5] = [".git", "target", "fuzz/target", "fuzz/corpus", "fuzz/artifacts"];
+const SKIPPED: [&str; 7] = [
+    ".git",
+    "benches/target",
+    "fuzz/artifacts",
+    "fuzz/corpus",
+    "fuzz/target",
+    "interop/ear/target",
+    "target",
+];
 
 /// Every file by its path from the root, with `/` between components.
 pub struct Tree {

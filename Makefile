@@ -9,6 +9,8 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 target := $(or $(CARGO_TARGET_DIR),target)
+# Workspaces of their own; the manifest of each says why.
+own_workspaces := benches fuzz interop/ear
 # Long enough to replay the seeds and to try some tens of thousands of neighbours.
 smoke_seconds := 5
 
@@ -28,6 +30,8 @@ test: ## Check everything as CI does: format, lints, docs, fuzz smoke, all tests
 	else echo 'test: dependency check skipped, cargo-deny is missing: cargo install --locked cargo-deny'; fi
 	@scripts/fuzz.sh --all $(smoke_seconds)
 	@cargo build --locked -p nautilus-enclave
+	@# A test builds this where it is missing; now, it slows no test that waits for something.
+	@cargo build --locked --manifest-path interop/ear/Cargo.toml --target-dir $(target)/interop
 	@cargo test --locked --workspace --doc
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	  cargo nextest run --locked --workspace --no-fail-fast; \
@@ -49,11 +53,11 @@ fuzz: ## Fuzz one target: make fuzz NAME=sgx_quote SECONDS=60
 
 fmt: ## Format the Rust files
 	@cargo fmt --all
-	@cargo fmt --manifest-path fuzz/Cargo.toml
+	@for each in $(own_workspaces); do cargo fmt --manifest-path "$$each/Cargo.toml"; done
 
 lint: ## Check format, clippy and the tidy rules
 	@cargo fmt --all --check
-	@cargo fmt --manifest-path fuzz/Cargo.toml --check
+	@for each in $(own_workspaces); do cargo fmt --manifest-path "$$each/Cargo.toml" --check; done
 	@cargo clippy --locked --workspace --all-targets -- -D warnings
 	@cargo xtask tidy
 
@@ -65,11 +69,15 @@ deny: ## Check licences, duplicates, sources and advisories of the dependencies
 	  echo 'deny: cargo-deny is missing: run `cargo install --locked cargo-deny`' >&2; exit 3; }
 	@cargo deny --locked check
 
-lock: ## Refresh both lock files after a dependency changed
+lock: ## Refresh all lock files after a dependency changed
 	@cargo metadata --format-version 1 >/dev/null
+	@# What is fuzzed and measured is what ships. What reads our results shares no code with us.
 	@cp Cargo.lock fuzz/Cargo.lock
-	@cargo metadata --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
+	@cp Cargo.lock benches/Cargo.lock
+	@for each in $(own_workspaces); do \
+	  cargo metadata --manifest-path "$$each/Cargo.toml" --format-version 1 >/dev/null; \
+	done
 
 clean: ## Remove what builds and fuzzing made
 	@cargo clean
-	@rm -rf fuzz/target fuzz/corpus fuzz/artifacts
+	@rm -rf $(own_workspaces:%=%/target) fuzz/corpus fuzz/artifacts

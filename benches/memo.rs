@@ -33,7 +33,9 @@ fn main() -> Result<()> {
             .context("no such case")?;
         let growth = growth(&case, chains).context(case.name.clone())?;
         let verdict = if growth <= MAX_GROWTH_MIB { "ok" } else { "short" };
-        println!("aim {name} growth under {chains} hostile chains, MiB: {growth:.2} want <= {MAX_GROWTH_MIB}: {verdict}");
+        println!(
+            "aim {name} growth under {chains} hostile chains, MiB: {growth:.2} want <= {MAX_GROWTH_MIB}: {verdict}"
+        );
     }
     Ok(())
 }

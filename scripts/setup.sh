@@ -25,6 +25,10 @@ main() {
     want swtpm "the TPM in software that the TPM suite quotes with" has swtpm
     want swtpm-tools "makes that TPM and its maker's certificates" has swtpm_setup
     want tpm2-tools "speaks to that TPM" has tpm2_quote
+    want faketime "shows the independent reader of our results the time at which their evidence was fresh" has faketime
+    want libssl-dev "headers that this reader's dependencies ask for; Nautilus itself has no OpenSSL" \
+      can_include cc c openssl/ssl.h
+    want pkg-config "finds these headers" has pkg-config
   fi
   install_missing
 }

@@ -34,12 +34,18 @@ const UNBOUND: Binding<'static> = Binding::Unchecked {
 fn main() -> Result<()> {
     // `cargo bench` passes `--bench`.
     let floors = Floors::measure()?;
-    println!("floor: one P-256 verification {:.1} us, one P-384 verification {:.1} us", floors.p256, floors.p384);
+    println!(
+        "floor: one P-256 verification {:.1} us, one P-384 verification {:.1} us",
+        floors.p256, floors.p384
+    );
     println!(
         "\n{:<26} {:>9} {:>9} {:>9} {:>12} {:>12} {:>10}",
         "us of CPU, one thread", "cold", "warm", "floor", "dcap-qvl", "dcap-qvl", "sev"
     );
-    println!("{:<26} {:>9} {:>9} {:>9} {:>12} {:>12} {:>10}", "", "", "", "(warm)", "(ring)", "(aws-lc-rs)", "8.0.0");
+    println!(
+        "{:<26} {:>9} {:>9} {:>9} {:>12} {:>12} {:>10}",
+        "", "", "", "(warm)", "(ring)", "(aws-lc-rs)", "8.0.0"
+    );
     let mut aims = Aims::default();
     for case in corpus::all()? {
         let figures = Figures::measure(&case, &floors).with_context(|| case.name.clone())?;
@@ -90,9 +96,9 @@ impl Figures {
             |set| drop(verify(&set).expect("it verified before")),
         );
         let warm = micros(|| drop(verify(&shared).expect("it verified before")));
-        let floor = case.warm_verifications.map(|(p256, p384)| {
-            f64::from(p256) * floors.p256 + f64::from(p384) * floors.p384
-        });
+        let floor = case
+            .warm_verifications
+            .map(|(p256, p384)| f64::from(p256) * floors.p256 + f64::from(p384) * floors.p384);
         let mut figures = Self {
             cold,
             warm,
@@ -149,8 +155,16 @@ impl Aims {
         if let (Some(ring), Some(aws)) = (figures.dcap_ring, figures.dcap_aws) {
             let best = ring.min(aws);
             self.at_most(format!("{name} warm, us"), figures.warm, DCAP_WARM_MICROS);
-            self.at_least(format!("{name} warm, times as fast as dcap-qvl"), best / figures.warm, DCAP_WARM_TIMES);
-            self.at_most(format!("{name} cold, part of dcap-qvl's"), figures.cold / best, 1.0);
+            self.at_least(
+                format!("{name} warm, times as fast as dcap-qvl"),
+                best / figures.warm,
+                DCAP_WARM_TIMES,
+            );
+            self.at_most(
+                format!("{name} cold, part of dcap-qvl's"),
+                figures.cold / best,
+                1.0,
+            );
         }
         if let Some(sev) = figures.sev {
             self.at_most(
@@ -158,7 +172,11 @@ impl Aims {
                 figures.warm / floors.p384,
                 SNP_WARM_FLOORS,
             );
-            self.at_least(format!("{name} warm, times as fast as sev"), sev / figures.warm, SNP_WARM_TIMES);
+            self.at_least(
+                format!("{name} warm, times as fast as sev"),
+                sev / figures.warm,
+                SNP_WARM_TIMES,
+            );
             self.at_most(format!("{name} cold, part of sev's"), figures.cold / sev, 1.0);
         }
     }
@@ -190,18 +208,24 @@ impl Aims {
             BATCH as f64 / one,
             BATCH as f64 / two
         );
-        self.at_least(format!("{name} two threads, times as fast as one"), one / two, TWO_THREADS);
+        self.at_least(
+            format!("{name} two threads, times as fast as one"),
+            one / two,
+            TWO_THREADS,
+        );
         Ok(())
     }
 
     fn at_most(&mut self, what: String, value: f64, want: f64) {
         let verdict = if value <= want { "ok" } else { "short" };
-        self.0.push(format!("aim {what}: {value:.2} want <= {want}: {verdict}"));
+        self.0
+            .push(format!("aim {what}: {value:.2} want <= {want}: {verdict}"));
     }
 
     fn at_least(&mut self, what: String, value: f64, want: f64) {
         let verdict = if value >= want { "ok" } else { "short" };
-        self.0.push(format!("aim {what}: {value:.2} want >= {want}: {verdict}"));
+        self.0
+            .push(format!("aim {what}: {value:.2} want >= {want}: {verdict}"));
     }
 
     fn print(&self) {

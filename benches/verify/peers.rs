@@ -4,8 +4,8 @@ use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED,
-    ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm, KeyPair,
-    ParsedPublicKey,
+    ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm,
+    KeyPair, ParsedPublicKey,
 };
 use dcap_qvl::QuoteCollateralV3;
 use dcap_qvl::config::{Config, CryptoProvider};
@@ -110,7 +110,11 @@ impl Floor {
         let message = vec![7; length];
         let signature = pair.sign(&SystemRandom::new(), &message)?.as_ref().to_vec();
         let key = ParsedPublicKey::new(verifying, pair.public_key().as_ref())?;
-        Ok(Self { key, message, signature })
+        Ok(Self {
+            key,
+            message,
+            signature,
+        })
     }
 
     /// Verifies it once.

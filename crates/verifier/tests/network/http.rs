@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nautilus_core::{ChallengeTerms, MAX_EVIDENCE_FILE, Purpose, UnixMillis};
 use nautilus_proof::MAX_PROOF;
 use nautilus_verifier::api::{ApiError, AttestationOutcome, Registered, Settlement, VerifierFacts};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
@@ -145,6 +148,29 @@ fn a_node_registers_attests_and_settles_and_nothing_counts_twice() {
     );
 }
 
+/// A relying party takes them from here, with its standard tools.
+#[test]
+fn the_keys_that_verify_its_results_are_published_and_no_more() {
+    let served = Served::start();
+    let verifier = served.world.verifier.public_key();
+    let url = format!("http://{}/v1/keys", served.address);
+    let mut answer = served.client.get(&url).call().unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    assert_eq!(answer.headers()["content-type"], "application/jwk-set+json");
+    let set: Value = serde_json::from_slice(&answer.body_mut().read_to_vec().unwrap()).unwrap();
+    assert_eq!(set, nautilus_verifier::key_set(&verifier));
+    let [key] = set["keys"].as_array().unwrap().as_slice() else {
+        panic!("not one key: {set}");
+    };
+    assert_eq!((&key["kty"], &key["crv"]), (&"OKP".into(), &"Ed25519".into()));
+    let x = URL_SAFE_NO_PAD.decode(key["x"].as_str().unwrap()).unwrap();
+    assert_eq!(x, verifier.0);
+    // RFC 8037 §2: `d` would be the private key.
+    let mut members: Vec<_> = key.as_object().unwrap().keys().collect();
+    members.sort_unstable();
+    assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x"]);
+}
+
 #[test]
 fn bodies_are_bounded() {
     let served = Served::start();
@@ -218,11 +244,14 @@ fn other_methods_and_paths_are_refused_by_name() {
             "{path}"
         );
     }
-    let (status, answer) = served.post("/v1/verifier", "application/json", b"{}");
-    assert_eq!(
-        (status, named(&answer).kind.as_str()),
-        (405, "method_not_allowed")
-    );
+    for path in ["/v1/verifier", "/v1/keys"] {
+        let (status, answer) = served.post(path, "application/json", b"{}");
+        assert_eq!(
+            (status, named(&answer).kind.as_str()),
+            (405, "method_not_allowed"),
+            "{path}"
+        );
+    }
     for path in ["/v1/", "/v1/proof", "/v1/proofs/", "/v1/../secrets"] {
         let (status, answer) = served.get(path);
         assert_eq!(

@@ -7,10 +7,10 @@ use nautilus_core::{Endorsements, UnixMillis, VerifyError};
 use serde::Deserialize;
 use x509_cert::Certificate;
 use x509_cert::certificate::Rfc5280;
-use x509_cert::crl::CertificateList;
-use x509_cert::der::asn1::{ObjectIdentifier, Uint};
-use x509_cert::der::{Decode as _, Encode as _};
-use x509_cert::time::Validity;
+use x509_cert::der::asn1::{AnyRef, ContextSpecific, ObjectIdentifier, Uint};
+use x509_cert::der::{self, Decode as _, Encode as _, Reader as _, SliceReader, Tag, TagNumber};
+use x509_cert::ext::Extensions;
+use x509_cert::time::{Time, Validity};
 
 use crate::dcap::chain::{Platform, certificates_in};
 use crate::dcap::crypto;
@@ -354,18 +354,53 @@ pub(in crate::dcap) fn validity_of(certificate: &[u8]) -> Option<[u64; 2]> {
 
 impl CrlHead {
     fn read(crl: &[u8]) -> Result<Self, String> {
-        let crl: CertificateList<Rfc5280> =
-            CertificateList::from_der(crl).map_err(|error| error.to_string())?;
-        let crl = crl.tbs_cert_list;
-        let extensions = crl.crl_extensions.iter().flatten();
-        let mut numbers = extensions.filter(|extension| extension.extn_id == CRL_NUMBER);
-        Ok(Self {
-            number: numbers
-                .next()
-                .and_then(|number| CrlNumber::read(number.extn_value.as_bytes())),
-            this_update: millis(crl.this_update),
-            next_update: crl.next_update.map(millis),
-        })
+        Self::decode(crl).map_err(|error| error.to_string())
+    }
+
+    /// `TBSCertList` (RFC 5280, section 5.1) without its entries, which are most of it: `dcap-qvl` reads those.
+    fn decode(crl: &[u8]) -> der::Result<Self> {
+        let mut reader = SliceReader::new(crl)?;
+        let head = reader.sequence(|list| -> der::Result<Self> {
+            let head = list.sequence(|tbs| -> der::Result<Self> {
+                if next_tag(tbs)? == Some(Tag::Integer) {
+                    AnyRef::decode(tbs)?;
+                }
+                let (_signature, _issuer) = (AnyRef::decode(tbs)?, AnyRef::decode(tbs)?);
+                let this_update = millis(Time::decode(tbs)?);
+                let next_update = match next_tag(tbs)? {
+                    Some(Tag::UtcTime | Tag::GeneralizedTime) => Some(millis(Time::decode(tbs)?)),
+                    _ => None,
+                };
+                if next_tag(tbs)? == Some(Tag::Sequence) {
+                    AnyRef::decode(tbs)?;
+                }
+                let extensions: Option<ContextSpecific<Extensions>> =
+                    ContextSpecific::decode_explicit(tbs, TagNumber(0))?;
+                let extensions = extensions.map(|explicit| explicit.value).unwrap_or_default();
+                let number = extensions
+                    .iter()
+                    .find(|extension| extension.extn_id == CRL_NUMBER)
+                    .and_then(|number| CrlNumber::read(number.extn_value.as_bytes()));
+                Ok(Self {
+                    number,
+                    this_update,
+                    next_update,
+                })
+            })?;
+            let (_algorithm, _signature) = (AnyRef::decode(list)?, AnyRef::decode(list)?);
+            Ok(head)
+        })?;
+        reader.finish()?;
+        Ok(head)
+    }
+}
+
+/// The tag of what comes next, if anything does.
+fn next_tag(reader: &SliceReader<'_>) -> der::Result<Option<Tag>> {
+    if reader.is_finished() {
+        Ok(None)
+    } else {
+        Tag::peek(reader).map(Some)
     }
 }
 
@@ -417,6 +452,6 @@ impl Window {
     }
 }
 
-fn millis(time: x509_cert::time::Time) -> UnixMillis {
+fn millis(time: Time) -> UnixMillis {
     UnixMillis::from_secs(time.to_unix_duration().as_secs())
 }

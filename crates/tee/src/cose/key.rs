@@ -1,18 +1,13 @@
-//! Keys that verify COSE, and the forms in which people have them: SubjectPublicKeyInfo and JWK.
+//! Keys that verify COSE, of the forms in which people have them.
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, EcdsaVerificationAlgorithm,
     ParsedPublicKey,
 };
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
-use x509_cert::der::Decode as _;
-use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use super::Algorithm;
+use crate::key_file::{EcCurve, EcPoint, Jwk, spki_point};
 
 /// A key, with the one algorithm that it is for.
 #[derive(Clone)]
@@ -96,77 +91,25 @@ impl std::fmt::Debug for Key {
     }
 }
 
-const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
-const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
-
 /// The key of a SubjectPublicKeyInfo in DER (RFC 5480).
 pub(crate) fn spki(der: &[u8]) -> Result<Key, String> {
-    let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|error| error.to_string())?;
-    if info.algorithm.oid != EC_PUBLIC_KEY {
-        return Err(format!(
-            "a public key of algorithm {}, not of an elliptic curve",
-            info.algorithm.oid
-        ));
-    }
-    let curve = info
-        .algorithm
-        .parameters_oid()
-        .map_err(|error| format!("the curve is not named: {error}"))?;
-    let algorithm = match curve {
-        P256 => Algorithm::Es256,
-        P384 => Algorithm::Es384,
-        P521 => Algorithm::Es512,
-        other => return Err(format!("a key on curve {other}, not on P-256, P-384 or P-521")),
-    };
-    let point = info
-        .subject_public_key
-        .as_bytes()
-        .ok_or("the public key is not whole bytes")?;
-    Key::ec(algorithm, point)
-}
-
-/// What is read of a JWK (RFC 7517, RFC 7518 §6).
-#[derive(Deserialize)]
-struct Jwk {
-    kty: String,
-    crv: Option<String>,
-    x: Option<String>,
-    y: Option<String>,
-    k: Option<String>,
-    /// A private key has no place among trust anchors.
-    d: Option<serde::de::IgnoredAny>,
+    of_point(&spki_point(der)?)
 }
 
 /// The key of a JWK of type `EC` or `oct`.
-pub(crate) fn jwk(value: &serde_json::Value) -> Result<Key, String> {
-    let jwk = Jwk::deserialize(value).map_err(|error| format!("the JWK does not read: {error}"))?;
-    if jwk.d.is_some() {
-        return Err("the JWK holds a private key: give its public half alone".to_owned());
+pub(crate) fn jwk(jwk: &Jwk) -> Result<Key, String> {
+    match jwk {
+        Jwk::Ec(jwk) => of_point(&jwk.point()?),
+        Jwk::Oct(jwk) => Key::symmetric(&jwk.secret()?),
+        Jwk::Rsa(_) | Jwk::Okp(_) => Err("the JWK is of another type than EC or oct".to_owned()),
     }
-    let decoded = |name: &str, value: Option<&String>| {
-        let value = value.ok_or_else(|| format!("the JWK has no `{name}`"))?;
-        URL_SAFE_NO_PAD
-            .decode(value)
-            .map_err(|error| format!("`{name}` of the JWK is not base64url: {error}"))
+}
+
+fn of_point(point: &EcPoint) -> Result<Key, String> {
+    let algorithm = match point.curve {
+        EcCurve::P256 => Algorithm::Es256,
+        EcCurve::P384 => Algorithm::Es384,
+        EcCurve::P521 => Algorithm::Es512,
     };
-    match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-        ("oct", _) => Key::symmetric(&decoded("k", jwk.k.as_ref())?),
-        ("EC", Some(curve)) => {
-            let (algorithm, length) = match curve {
-                "P-256" => (Algorithm::Es256, 32),
-                "P-384" => (Algorithm::Es384, 48),
-                "P-521" => (Algorithm::Es512, 66),
-                _ => return Err("the JWK's curve is not P-256, P-384 or P-521".to_owned()),
-            };
-            let (x, y) = (decoded("x", jwk.x.as_ref())?, decoded("y", jwk.y.as_ref())?);
-            if x.len() != length || y.len() != length {
-                return Err(format!("the JWK's coordinates are not of {length} bytes"));
-            }
-            Key::ec(algorithm, &[&[4], x.as_slice(), y.as_slice()].concat())
-        }
-        ("EC", None) => Err("the JWK has no `crv`".to_owned()),
-        _ => Err("the JWK is of another type than EC or oct".to_owned()),
-    }
+    Key::ec(algorithm, &point.bytes)
 }

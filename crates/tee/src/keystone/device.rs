@@ -2,19 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nautilus_core::{AnchorRole, TrustAnchor, TrustAnchorError, TrustAnchors, VerifyError};
 
 use super::ed25519_sha3::{KeyFault, PublicKey};
-use crate::key_file::{self, JsonKey, KeyForm};
+use crate::key_file::{self, KeyForm};
 
-/// `SubjectPublicKeyInfo` of an Ed25519 key, up to the key (RFC 8410, section 4).
-const SPKI_PREFIX: [u8; 12] = [
-    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-];
 const SERVES: &str = "an Ed25519 public key in PEM or DER, as a JSON Web Key (OKP, Ed25519), as JSON with the key in \
-                      hex as `public`, or as 64 hex digits";
+                      hex as `public`, or as 64 hex digits would serve";
 
 /// Public keys of enrolled devices.
 #[derive(Clone, Debug, Default)]
@@ -68,15 +62,9 @@ pub(super) fn key_fault(which: &str, fault: KeyFault) -> VerifyError {
 }
 
 fn device_key(anchor: &TrustAnchor, form: &KeyForm) -> Result<[u8; 32], TrustAnchorError> {
-    let bytes = match form {
-        KeyForm::Spki(der) => der.strip_prefix(&SPKI_PREFIX).map(<[u8]>::to_vec),
-        KeyForm::Json(key) => json_key(key),
-        KeyForm::Raw(raw) => Some(raw.clone()),
-        KeyForm::Pkcs1(_) => None,
-    };
-    let key: [u8; 32] = bytes
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| anchor.refused(format!("it is no Ed25519 key: {SERVES} would serve")))?;
+    let key = form
+        .ed25519()
+        .map_err(|why| anchor.refused(format!("it is no Ed25519 key: {SERVES} ({why})")))?;
     let refused = |why: &str| Err(anchor.refused(format!("the key {why}, so that it vouches for nothing")));
     match PublicKey::new(&key) {
         Ok(_) => Ok(key),
@@ -84,14 +72,6 @@ fn device_key(anchor: &TrustAnchor, form: &KeyForm) -> Result<[u8; 32], TrustAnc
         Err(KeyFault::SmallOrder) => refused("is a point of small order"),
         Err(KeyFault::NotCanonical) => refused("is not in the one encoding of its point"),
         Err(KeyFault::NotOnCurve) => refused("is no point of the curve"),
-    }
-}
-
-fn json_key(key: &JsonKey) -> Option<Vec<u8>> {
-    match (key.kty.as_deref(), key.crv.as_deref(), &key.x, &key.public) {
-        (Some("OKP"), Some("Ed25519"), Some(x), None) => URL_SAFE_NO_PAD.decode(x).ok(),
-        (None, None, None, Some(public)) => hex::decode(public).ok(),
-        _ => None,
     }
 }
 

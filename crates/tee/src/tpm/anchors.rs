@@ -7,6 +7,7 @@ use super::credential::EnrolledKey;
 use super::public::{Public, PublicKey};
 use super::spki;
 use super::wire::{AlgorithmId, HashAlgorithm};
+use crate::key_file::{self, KeyForm};
 
 /// The trust anchors of a TPM verifier.
 #[derive(Clone, Debug)]
@@ -42,53 +43,55 @@ impl Anchors {
     }
 }
 
+const ROOT_SERVES: &str = "the certificate of a TPM maker's root in PEM or DER serves";
+const KEY_SERVES: &str = "what credential activation of an attestation key left behind, a TPM2B_PUBLIC \
+                          (`tpm2_readpublic -o`), the key's name (`tpm2_readpublic -n`, or in hex) or a public key in \
+                          PEM or DER serves";
+
 fn roots_in(anchor: &TrustAnchor) -> Result<Vec<Certificate>, TrustAnchorError> {
-    let serves = "the certificate of a TPM maker's root in PEM or DER serves";
-    let refused = |what: String| anchor.refused(format!("{what}: {serves}"));
-    let certificates = if is_pem(&anchor.bytes) {
-        pem_blocks(&anchor.bytes, "CERTIFICATE").map_err(refused)?
-    } else {
-        vec![anchor.bytes.clone()]
+    let root = |form: KeyForm| match &form {
+        KeyForm::Certificate(der) => Certificate::parse(der).map_err(|what| format!("certificate: {what}")),
+        other => Err(format!("`{}` is no CERTIFICATE", other.name())),
     };
-    let parse =
-        |der: &Vec<u8>| Certificate::parse(der).map_err(|what| refused(format!("certificate: {what}")));
-    certificates.iter().map(parse).collect()
+    let roots: Result<_, String> = key_file::read(anchor, ROOT_SERVES)?
+        .into_iter()
+        .map(root)
+        .collect();
+    roots.map_err(|what| anchor.refused(format!("{what}: {ROOT_SERVES}")))
 }
 
 fn keys_in(anchor: &TrustAnchor) -> Result<Vec<Enrolled>, TrustAnchorError> {
-    let serves = "what credential activation left behind, a TPM2B_PUBLIC (`tpm2_readpublic -o`), the key's name \
-                  (`tpm2_readpublic -n`, or in hex) or a public key in PEM or DER serves";
-    let refused = |what: String| anchor.refused(format!("{what}: {serves}"));
-    let bytes = anchor.bytes.as_slice();
-    if bytes.trim_ascii_start().starts_with(b"{") {
-        let key = EnrolledKey::of_anchor(bytes).map_err(refused)?;
-        return Ok(vec![Enrolled::Activated(Box::new(key))]);
+    let bytes = key_file::bounded(anchor)?;
+    let keys = match bytes.trim_ascii_start().first() {
+        Some(b'{') => EnrolledKey::of_anchor(bytes).map(|key| vec![Enrolled::Activated(Box::new(key))]),
+        _ if is_structure(bytes) => structure(bytes).map(|key| vec![key]),
+        _ => key_file::read(anchor, KEY_SERVES)?.iter().map(key).collect(),
+    };
+    keys.map_err(|what| anchor.refused(format!("{what}: {KEY_SERVES}")))
+}
+
+/// Whether bytes start as a TPM's structures do, with a size, a type or a hash of two bytes. No text starts with such
+/// a byte, and no DER.
+const fn is_structure(bytes: &[u8]) -> bool {
+    matches!(bytes, [0..=0x08, ..])
+}
+
+fn structure(bytes: &[u8]) -> Result<Enrolled, String> {
+    if is_name(bytes) {
+        return Ok(Enrolled::Name(bytes.to_vec()));
     }
-    if is_pem(bytes) {
-        let blocks = pem_blocks(bytes, "PUBLIC KEY").map_err(refused)?;
-        let key = |der: &Vec<u8>| spki::parse(der).map(Enrolled::Key);
-        return blocks.iter().map(key).collect::<Result<_, _>>().map_err(refused);
+    Public::parse("attestation key", bytes)
+        .and_then(|key| key.check_attestation_key().map(|()| Enrolled::Name(key.name())))
+        .map_err(|error| error.to_string())
+}
+
+fn key(form: &KeyForm) -> Result<Enrolled, String> {
+    match form {
+        KeyForm::Spki(der) => spki::parse(der).map(Enrolled::Key),
+        KeyForm::Raw(name) if is_name(name) => Ok(Enrolled::Name(name.clone())),
+        KeyForm::Raw(_) => Err("its hex is no key's name".to_owned()),
+        other => Err(format!("`{}` is no PUBLIC KEY", other.name())),
     }
-    let in_hex = hex::decode(bytes.trim_ascii())
-        .ok()
-        .filter(|name| !name.is_empty());
-    let name = in_hex.as_deref().unwrap_or(bytes);
-    if is_name(name) {
-        return Ok(vec![Enrolled::Name(name.to_vec())]);
-    }
-    if in_hex.is_some() {
-        return Err(refused("its hex is no key's name".to_owned()));
-    }
-    // The tag of a DER sequence, which as the first byte of a TPM2B_PUBLIC would make it longer than any is.
-    if bytes.first() == Some(&0x30) {
-        return spki::parse(bytes)
-            .map(|key| vec![Enrolled::Key(key)])
-            .map_err(refused);
-    }
-    let key =
-        Public::parse("attestation key", bytes).and_then(|key| key.check_attestation_key().map(|()| key));
-    key.map(|key| vec![Enrolled::Name(key.name())])
-        .map_err(|error| refused(error.to_string()))
 }
 
 /// `nameAlg ‖ digest`, as long as the hash says.
@@ -98,22 +101,4 @@ pub(super) fn is_name(bytes: &[u8]) -> bool {
     };
     let hash = HashAlgorithm::of_id(AlgorithmId(u16::from_be_bytes(*algorithm)));
     hash.is_some_and(|hash| hash.digest_len() == digest.len())
-}
-
-fn is_pem(bytes: &[u8]) -> bool {
-    bytes.trim_ascii_start().starts_with(b"-----BEGIN ")
-}
-
-fn pem_blocks(text: &[u8], tag: &str) -> Result<Vec<Vec<u8>>, String> {
-    let blocks = pem::parse_many(text).map_err(|error| error.to_string())?;
-    if let Some(other) = blocks.iter().find(|block| block.tag() != tag) {
-        return Err(format!(
-            "PEM block `{}` is no {tag}",
-            other.tag().escape_default()
-        ));
-    }
-    if blocks.is_empty() {
-        return Err("no PEM block".to_owned());
-    }
-    Ok(blocks.into_iter().map(pem::Pem::into_contents).collect())
 }

@@ -11,6 +11,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::wire::{AlgorithmId, HashAlgorithm, PCR_COUNT};
+use crate::json;
 
 /// The format's name, the value of the key `format`.
 pub const FORMAT: &str = "nautilus-tpm/1";
@@ -70,12 +71,12 @@ impl Evidence {
     /// `Malformed` says where the JSON, a field, base64 or hex is not as it must be; `Unsupported` names another
     /// version; `AttributeInvalid` a bank that is not relied upon.
     pub fn parse(bytes: &[u8]) -> Result<Self, VerifyError> {
-        if bytes.len() > MAX_LEN {
-            return Err(VerifyError::TooLarge { limit: MAX_LEN });
-        }
-        let written: Written = serde_json::from_slice(bytes).map_err(|error| VerifyError::Malformed {
-            what: format!("TPM evidence: {error}"),
-            offset: offset_of(bytes, error.line(), error.column()),
+        let written: Written = json::read(bytes, MAX_LEN).map_err(|error| match error {
+            VerifyError::Malformed { what, offset } => VerifyError::Malformed {
+                what: format!("TPM evidence: {what}"),
+                offset,
+            },
+            other => other,
         })?;
         if written.format != FORMAT {
             let found = written.format.escape_default();
@@ -283,21 +284,6 @@ impl<'de, V: Deserialize<'de>, const MAX: usize> Visitor<'de> for EntriesVisitor
     }
 }
 
-/// Where a line and a column, both counted from 1, stand in `bytes`.
-fn offset_of(bytes: &[u8], line: usize, column: usize) -> usize {
-    let before = line.saturating_sub(1);
-    let lines = bytes.split_inclusive(|byte| *byte == b'\n').take(before);
-    let start: usize = lines.map(<[u8]>::len).sum();
-    start.saturating_add(column.saturating_sub(1)).min(bytes.len())
-}
-
 fn malformed(bytes: &[u8], field: &str, what: String) -> VerifyError {
-    let key = format!("\"{field}\"");
-    let at = bytes
-        .windows(key.len())
-        .position(|window| window == key.as_bytes());
-    VerifyError::Malformed {
-        what: format!("TPM evidence: {field}: {what}"),
-        offset: at.unwrap_or_default(),
-    }
+    json::field_fault(bytes, field, format!("TPM evidence: {field}: {what}"))
 }

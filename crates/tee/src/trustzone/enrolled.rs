@@ -1,11 +1,9 @@
-//! The keys of devices that the relying party vouches for, and the files in which they come.
+//! The keys of devices that the relying party vouches for.
 
 use nautilus_core::{AnchorRole, TrustAnchor, TrustAnchorError, TrustAnchors, VerifyError};
-use serde::Deserialize;
-use x509_cert::Certificate;
-use x509_cert::der::{Decode as _, Encode as _};
 
 use crate::cose::{Key, Signed, jwk, spki};
+use crate::key_file::{self, KeyForm};
 
 /// The enrolled keys of one role.
 #[derive(Clone, Debug)]
@@ -59,20 +57,16 @@ pub(crate) fn is_published(key: &Key) -> bool {
     }
 }
 
-/// Most keys in one anchor.
+/// Most keys in one anchor: a token that does not say which signed it is tried with each.
 const MAX_KEYS: usize = 1024;
 
 impl Keys {
-    /// The keys of a role. An anchor is a public key or certificate in PEM, a public key in DER, or JSON: a JWK, a
-    /// JWK set, or a list whose entries are JWKs or name the device beside the key.
+    /// The keys of a role. An anchor is a public key or a certificate in PEM or DER, or JSON: a JWK, a JWK set, or a
+    /// list whose entries are JWKs or name the device beside the key.
     pub fn read(anchors: &TrustAnchors, role: AnchorRole) -> Result<Self, TrustAnchorError> {
         let mut keys = Vec::new();
         for anchor in anchors.of_role(role) {
-            let found = keys_in(anchor).map_err(|what| anchor.refused(what))?;
-            if found.is_empty() || found.len() > MAX_KEYS {
-                return Err(anchor.refused(format!("it holds {} keys, not 1 to {MAX_KEYS}", found.len())));
-            }
-            keys.extend(found);
+            keys.extend(keys_in(anchor)?);
         }
         Ok(Self { role, keys })
     }
@@ -108,7 +102,40 @@ impl Keys {
     }
 }
 
+const SERVES: &str = "expected a public key in PEM or DER, a JWK, or a JSON list of keys";
+
+fn keys_in(anchor: &TrustAnchor) -> Result<Vec<Enrolled>, TrustAnchorError> {
+    let forms = key_file::read(anchor, SERVES)?;
+    if forms.len() > MAX_KEYS {
+        let count = forms.len();
+        return Err(anchor.refused(format!("it holds {count} keys, not 1 to {MAX_KEYS}")));
+    }
+    let keys: Result<_, String> = forms.into_iter().map(Enrolled::of).collect();
+    keys.map_err(|what| anchor.refused(what))
+}
+
 impl Enrolled {
+    fn of(form: KeyForm) -> Result<Self, String> {
+        let key = match &form {
+            KeyForm::Spki(der) => spki(der)?,
+            KeyForm::Certificate(der) => spki(&key_file::spki_of_certificate(der)?)?,
+            KeyForm::Jwk(key) => jwk(key)?,
+            KeyForm::OfDevice(of) => jwk(&of.key)?,
+            KeyForm::Pkcs1(_) | KeyForm::RsaHex(_) | KeyForm::Raw(_) => {
+                return Err(format!("it holds `{}`: {SERVES}", form.name()));
+            }
+        };
+        let (instance_id, implementation_id) = match form {
+            KeyForm::OfDevice(of) => (of.instance_id, of.implementation_id),
+            _ => (None, None),
+        };
+        Ok(Self {
+            key,
+            instance_id,
+            implementation_id,
+        })
+    }
+
     fn is_of(&self, device: Device<'_>) -> bool {
         let named = |name: &Option<Vec<u8>>, id: &[u8]| name.as_ref().is_none_or(|name| name == id);
         named(&self.instance_id, device.instance_id)
@@ -116,86 +143,73 @@ impl Enrolled {
     }
 }
 
-const WHAT_SERVES: &str = "expected a public key in PEM or DER, a JWK, or a JSON list of keys";
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn keys_in(anchor: &TrustAnchor) -> Result<Vec<Enrolled>, String> {
-    let bytes = anchor.bytes.trim_ascii();
-    let any_device = |key| Enrolled {
-        key,
-        instance_id: None,
-        implementation_id: None,
-    };
-    match bytes.first() {
-        Some(b'{' | b'[') => {
-            let value = serde_json::from_slice(bytes).map_err(|error| format!("it is not JSON: {error}"))?;
-            keys_in_json(&value)
-        }
-        Some(b'-') => {
-            let blocks = pem::parse_many(bytes).map_err(|error| format!("it is not PEM: {error}"))?;
-            blocks
-                .iter()
-                .map(|block| match block.tag() {
-                    "PUBLIC KEY" => spki(block.contents()).map(any_device),
-                    "CERTIFICATE" => key_certified(block.contents()).map(any_device),
-                    other => Err(format!(
-                        "it is a PEM block `{}`: {WHAT_SERVES}",
-                        other.escape_default()
-                    )),
-                })
-                .collect()
-        }
-        Some(0x30) => Ok(vec![any_device(spki(&anchor.bytes)?)]),
-        _ => Err(format!("it has an unknown format: {WHAT_SERVES}")),
+    fn read(bytes: &[u8]) -> Result<Keys, TrustAnchorError> {
+        let anchor = TrustAnchor {
+            role: AnchorRole::PsaKey,
+            bytes: bytes.to_vec(),
+            origin: "a test".to_owned(),
+        };
+        Keys::read(&TrustAnchors(vec![anchor]), AnchorRole::PsaKey)
     }
-}
 
-/// The key that a certificate is for. The certificate vouches for nothing: the relying party does.
-fn key_certified(der: &[u8]) -> Result<Key, String> {
-    let certificate = Certificate::from_der(der).map_err(|error| error.to_string())?;
-    let info = certificate.tbs_certificate().subject_public_key_info().to_der();
-    spki(&info.map_err(|error| error.to_string())?)
-}
-
-/// An entry that names its device, as Veraison's tools write them.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Entry {
-    pkey: serde_json::Value,
-    instance_id: Option<String>,
-    implementation_id: Option<String>,
-}
-
-fn keys_in_json(value: &serde_json::Value) -> Result<Vec<Enrolled>, String> {
-    match value {
-        serde_json::Value::Array(entries) => entries.iter().map(entry).collect(),
-        serde_json::Value::Object(fields) => match fields.get("keys") {
-            Some(serde_json::Value::Array(entries)) => entries.iter().map(entry).collect(),
-            Some(_) => Err("`keys` of the JWK set is no list".to_owned()),
-            None => Ok(vec![entry(value)?]),
-        },
-        _ => Err(WHAT_SERVES.to_owned()),
-    }
-}
-
-fn entry(value: &serde_json::Value) -> Result<Enrolled, String> {
-    if value.get("kty").is_some() {
-        return Ok(Enrolled {
-            key: jwk(value)?,
-            instance_id: None,
-            implementation_id: None,
-        });
-    }
-    let entry = Entry::deserialize(value).map_err(|error| format!("an entry does not read: {error}"))?;
-    let id = |name: &str, text: Option<&String>, length: usize| {
-        let Some(text) = text else { return Ok(None) };
-        match hex::decode(text) {
-            Ok(id) if id.len() == length => Ok(Some(id)),
-            _ => Err(format!("`{name}` is not {length} bytes in hex")),
+    #[test]
+    fn forms_that_serve_for_other_roles_do_not_serve() {
+        let secret = "A".repeat(43);
+        let pkcs1 = pem::encode(&pem::Pem::new("RSA PUBLIC KEY", [1]));
+        for (bytes, says) in [
+            (
+                b"00ff".as_slice(),
+                "it holds `key in hex`: expected a public key in PEM",
+            ),
+            (br#"{"public":"00"}"#, "it holds `key in hex`: expected"),
+            (
+                br#"{"n_hex":"c5","e_hex":"03"}"#,
+                "it holds `RSA key in hex`: expected",
+            ),
+            (pkcs1.as_bytes(), "it holds `RSA PUBLIC KEY`: expected"),
+            (br#"{"kty":"OKP"}"#, "the JWK is of another type than EC or oct"),
+            // Which of two secrets counts would depend on who reads.
+            (
+                format!(r#"{{"kty":"oct","k":"{secret}","k":"{secret}"}}"#).as_bytes(),
+                "it is no JSON key: duplicate field `k`",
+            ),
+        ] {
+            let what = read(bytes).unwrap_err().what;
+            assert!(what.starts_with(says), "{what}");
         }
-    };
-    Ok(Enrolled {
-        key: jwk(&entry.pkey)?,
-        instance_id: id("instance-id", entry.instance_id.as_ref(), 33)?,
-        implementation_id: id("implementation-id", entry.implementation_id.as_ref(), 32)?,
-    })
+        let many = |count| {
+            format!(
+                "[{}]",
+                vec![format!(r#"{{"kty":"oct","k":"{secret}"}}"#); count].join(",")
+            )
+        };
+        assert_eq!(read(many(MAX_KEYS).as_bytes()).unwrap().keys.len(), MAX_KEYS);
+        assert_eq!(
+            read(many(MAX_KEYS + 1).as_bytes()).unwrap_err().what,
+            "it holds 1025 keys, not 1 to 1024"
+        );
+    }
+
+    #[test]
+    fn a_certificate_serves_in_der_as_in_pem() {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+        let certificate = rcgen::CertificateParams::default().self_signed(&pair).unwrap();
+        for bytes in [certificate.der().to_vec(), certificate.pem().into_bytes()] {
+            let keys = read(&bytes).unwrap().keys;
+            let [
+                Enrolled {
+                    key: Key::Ec { point, .. },
+                    ..
+                },
+            ] = keys.as_slice()
+            else {
+                panic!("{keys:?}")
+            };
+            assert_eq!(point, pair.public_key_raw());
+        }
+    }
 }

@@ -4,27 +4,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use aws_lc_rs::signature::{ParsedPublicKey, RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nautilus_core::{AnchorRole, TrustAnchor, TrustAnchorError, TrustAnchors, VerifyError};
 use sha2::{Digest as _, Sha256};
-use x509_cert::der::asn1::UintRef;
-use x509_cert::der::oid::ObjectIdentifier;
-use x509_cert::der::{Decode as _, Reader as _, SliceReader};
-use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use super::OpteeEvidence;
 use super::wire::MODULUS_LEN;
-use crate::key_file::{self, JsonKey, KeyForm};
+use crate::key_file::{self, KeyForm, RsaNumbers};
 
 /// Shortest modulus whose signatures count (NIST SP 800-131A, section 3).
 const MIN_BITS: usize = 2048;
 /// Most keys that are tried on evidence that does not name its own.
 const MAX_TRIED: usize = 16;
-/// `rsaEncryption` (RFC 8017, appendix A.1).
-const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const SERVES: &str =
-    "an RSA public key in PEM or DER, as a JSON Web Key (RSA), or as JSON with `n_hex` and `e_hex`";
+const SERVES: &str = "an RSA public key in PEM or DER, as a JSON Web Key (RSA), or as JSON with `n_hex` and `e_hex` \
+                      would serve";
 
 /// Enrolled keys by their id, the SHA-256 of the modulus.
 #[derive(Debug, Default)]
@@ -136,13 +128,9 @@ impl Enrolled {
 
 impl Key {
     fn of(anchor: &TrustAnchor, form: &KeyForm) -> Result<Self, TrustAnchorError> {
-        let (modulus, exponent) = match form {
-            KeyForm::Spki(der) => spki(der),
-            KeyForm::Pkcs1(der) => pkcs1(der),
-            KeyForm::Json(key) => json(key),
-            KeyForm::Raw(_) => None,
-        }
-        .ok_or_else(|| anchor.refused(format!("it is no RSA public key: {SERVES} would serve")))?;
+        let RsaNumbers { modulus, exponent } = form
+            .rsa()
+            .map_err(|why| anchor.refused(format!("it is no RSA public key: {SERVES} ({why})")))?;
         let odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
         if !MODULUS_LEN.contains(&modulus.len()) || !odd(&modulus) {
             let bits = modulus.len().saturating_mul(8);
@@ -188,40 +176,6 @@ impl fmt::Debug for Key {
             .field("id", &hex::encode(self.id))
             .finish_non_exhaustive()
     }
-}
-
-/// Modulus and exponent, big-endian without leading zeros.
-type Parts = Option<(Vec<u8>, Vec<u8>)>;
-
-fn spki(der: &[u8]) -> Parts {
-    let spki = SubjectPublicKeyInfoRef::from_der(der).ok()?;
-    if spki.algorithm.oid != RSA_ENCRYPTION {
-        return None;
-    }
-    pkcs1(spki.subject_public_key.as_bytes()?)
-}
-
-fn pkcs1(der: &[u8]) -> Parts {
-    let mut reader = SliceReader::new(der).ok()?;
-    let numbers: Result<_, x509_cert::der::Error> = reader.sequence(|reader| {
-        let modulus = UintRef::decode(reader)?;
-        let exponent = UintRef::decode(reader)?;
-        Ok((modulus.as_bytes().to_vec(), exponent.as_bytes().to_vec()))
-    });
-    let numbers = numbers.ok()?;
-    reader.is_finished().then_some(numbers)
-}
-
-fn json(key: &JsonKey) -> Parts {
-    let (modulus, exponent) = match (key.kty.as_deref(), &key.n, &key.e, &key.n_hex, &key.e_hex) {
-        (Some("RSA"), Some(n), Some(e), None, None) => {
-            (URL_SAFE_NO_PAD.decode(n).ok()?, URL_SAFE_NO_PAD.decode(e).ok()?)
-        }
-        (None, None, None, Some(n), Some(e)) => (hex::decode(n).ok()?, hex::decode(e).ok()?),
-        _ => return None,
-    };
-    let trimmed = |number: Vec<u8>| number.into_iter().skip_while(|byte| *byte == 0).collect();
-    Some((trimmed(modulus), trimmed(exponent)))
 }
 
 #[cfg(test)]

@@ -29,6 +29,9 @@ main() {
     want libssl-dev "headers that this reader's dependencies ask for; Nautilus itself has no OpenSSL" \
       can_include cc c openssl/ssl.h
     want pkg-config "finds these headers" has pkg-config
+    want util-linux "ends that TPM with its test" has setpriv
+    want jq "makes evidence of a TPM's files, as the documentation says" has jq
+    want xxd "writes the values of PCRs in hex, likewise" has xxd
   fi
   install_missing
 }

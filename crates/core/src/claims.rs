@@ -216,6 +216,10 @@ pub struct UnsignedFact {
     pub detail: String,
 }
 
+/// What stands before the name of a PCR that any program can reset and extend anew: `resettable_pcr16`. By that name
+/// nobody takes it for a measurement who does not ask for it.
+pub const RESETTABLE_PCR_PREFIX: &str = "resettable_";
+
 /// What verified evidence says. Readable by all; made only in this crate.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -238,7 +242,8 @@ pub struct Claims {
     pub debug: bool,
     /// State of the platform.
     pub tcb: Tcb,
-    /// Measurement registers by their vendor's names in lower case (`mrenclave`, `rtmr0`, …).
+    /// Measurement registers by their vendor's names in lower case (`mrenclave`, `rtmr0`, …). Those that any program
+    /// can set have [`RESETTABLE_PCR_PREFIX`] before theirs.
     pub measurements: BTreeMap<String, Measurement>,
     /// TEE-specific attributes.
     pub attributes: BTreeMap<String, String>,

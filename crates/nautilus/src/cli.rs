@@ -55,6 +55,9 @@ enum Command {
     /// Fetch, list, import, prune and archive vendors' endorsements
     #[command(subcommand)]
     Endorsements(command::endorsements::Endorsements),
+    /// Enrol keys for which no vendor vouches
+    #[command(subcommand)]
+    Enroll(command::enroll::Enroll),
     /// Show or verify performance proofs
     #[command(subcommand)]
     Proof(command::proof::Proof),
@@ -76,6 +79,7 @@ impl Cli {
             Command::Verify(command) => command.run(&self.global),
             Command::Policy(command) => command.run(&self.global),
             Command::Endorsements(command) => command.run(&self.global),
+            Command::Enroll(command) => command.run(&self.global),
             Command::Proof(command) => command.run(&self.global),
             Command::Ledger(command) => command.run(&self.global),
             Command::Config(command) => command.run(&self.global),

@@ -4,6 +4,7 @@ pub mod attest;
 pub mod config;
 pub mod detect;
 pub mod endorsements;
+pub mod enroll;
 pub mod ledger;
 pub mod policy;
 pub mod proof;

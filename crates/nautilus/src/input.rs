@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nautilus_core::{AnchorRole, Endorsements, TrustAnchor, TrustAnchors};
 use nautilus_tee::endorsement;
+use zeroize::Zeroizing;
 
 use crate::failure::{Failure, printable};
 
@@ -18,20 +19,37 @@ const MAX_ENDORSEMENTS: usize = 64 * 1024 * 1024;
 /// Reads at most `limit` bytes and one more, so that the caller can tell what is too large. `-` is
 /// standard input.
 pub fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
-    let limit = u64::try_from(limit)?.saturating_add(1);
     let mut bytes = Vec::new();
+    read_into(path, limit, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a secret of at most `limit` bytes, which is wiped from the program's memory in the end.
+pub fn read_secret(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    // Room enough that nothing is moved, which would leave a copy behind.
+    let mut secret = Zeroizing::new(Vec::with_capacity(limit.saturating_add(1).saturating_mul(2)));
+    read_into(path, limit, &mut secret)?;
+    if secret.len() > limit {
+        let told = anyhow::anyhow!("{} has more than the {limit} bytes allowed", path.display());
+        return Err(Failure::rejected(told));
+    }
+    Ok(secret)
+}
+
+fn read_into(path: &Path, limit: usize, bytes: &mut Vec<u8>) -> Result<(), Failure> {
+    let limit = u64::try_from(limit)?.saturating_add(1);
     let result = if path == Path::new("-") {
-        io::stdin().lock().take(limit).read_to_end(&mut bytes)
+        io::stdin().lock().take(limit).read_to_end(bytes)
     } else {
         File::open(path).and_then(|file| {
             if file.metadata()?.is_dir() {
                 return Err(io::Error::from(io::ErrorKind::IsADirectory));
             }
-            file.take(limit).read_to_end(&mut bytes)
+            file.take(limit).read_to_end(bytes)
         })
     };
     result.map_err(|error| Failure::missing(error).context(format!("cannot read {}", path.display())))?;
-    Ok(bytes)
+    Ok(())
 }
 
 /// Reads endorsements: files, which must hold some, or directories, of whose files those are taken that do. The user

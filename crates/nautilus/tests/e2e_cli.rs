@@ -10,6 +10,9 @@ mod config;
 #[path = "cli/endorsements.rs"]
 mod endorsements;
 #[cfg(test)]
+#[path = "cli/enroll.rs"]
+mod enroll;
+#[cfg(test)]
 #[path = "cli/evidence.rs"]
 mod evidence;
 #[cfg(test)]

@@ -13,6 +13,8 @@ mod credential;
 #[cfg(feature = "verify")]
 mod endorsement_key;
 #[cfg(feature = "verify")]
+mod enrolment;
+#[cfg(feature = "verify")]
 mod signature;
 #[cfg(feature = "verify")]
 mod spki;
@@ -26,8 +28,10 @@ pub use wire::{
 };
 
 #[cfg(feature = "verify")]
-pub use credential::{ANCHOR_FORMAT, Credential, EnrolledKey, Enrolment, Randomness};
+pub use credential::{Credential, Randomness};
 #[cfg(feature = "verify")]
 pub use endorsement_key::EndorsementKey;
+#[cfg(feature = "verify")]
+pub use enrolment::{ANCHOR_FORMAT, ENROLMENT_FORMAT, EnrolledKey, Enrolment};
 #[cfg(feature = "verify")]
 pub use verify::Verifier;

@@ -1,7 +1,9 @@
 //! Policies to start from: a template for a TEE, and one that pins what verified evidence has.
 
 use super::Policy;
-use crate::{Assurance, Claims, Measurement, Revocation, TcbStatus, TeeKind, Verified};
+use crate::{
+    Assurance, Claims, Measurement, RESETTABLE_PCR_PREFIX, Revocation, TcbStatus, TeeKind, Verified,
+};
 
 /// How long an appraisal by a new policy may be relied upon.
 const MAX_AGE_SECONDS: u64 = 60 * 60;
@@ -225,10 +227,10 @@ pub fn pinned_policy(name: &str, claims: &Verified<Claims>) -> String {
             _ => "",
         },
     );
-    let (pcrs, others): (Vec<_>, Vec<_>) = claims
-        .measurements
-        .iter()
-        .partition(|(name, _)| tee == TeeKind::Tpm && name.starts_with("pcr"));
+    let (pcrs, others): (Vec<_>, Vec<_>) = claims.measurements.iter().partition(|(name, _)| {
+        let name = name.strip_prefix(RESETTABLE_PCR_PREFIX).unwrap_or(name);
+        tee == TeeKind::Tpm && name.starts_with("pcr")
+    });
     push_pinned(&mut text, tee, "measurements", &others, |value| {
         format!("{{ one_of: [\"{value}\"] }}")
     });
@@ -304,11 +306,15 @@ fn push_pinned(
             .iter()
             .find(|register| register.name == name.as_str());
         let value = written(value);
+        if let Some(name) = name.strip_prefix(RESETTABLE_PCR_PREFIX) {
+            let key = key(name);
+            text.push_str(&format!(
+                "  # {key}: {value} # any program can reset it: see resettable_pcrs\n"
+            ));
+            continue;
+        }
         let key = key(name);
         text.push_str(&match known {
-            _ if map == "pcr_policy" && matches!(name.as_str(), "pcr16" | "pcr23") => {
-                format!("  # {key}: {value} # any program can reset it\n")
-            }
             Some(Register {
                 what,
                 in_template: InTemplate::LeaveOut,

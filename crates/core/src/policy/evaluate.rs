@@ -3,11 +3,12 @@
 use std::fmt::Display;
 
 use super::in_force::{InForce, Rule, named, within};
+use super::sense::RESETTABLE;
 use super::{AgeRule, RevocationRule, Rules, code};
 use crate::verify::UNCHECKED;
 use crate::{
-    Claims, Expect, Finding, Measurement, ReferenceState, ReferenceValue, Revocation, TcbStatus, TeeKind,
-    UnixMillis,
+    Claims, Expect, Finding, Measurement, RESETTABLE_PCR_PREFIX, ReferenceState, ReferenceValue, Revocation,
+    TcbStatus, TeeKind, UnixMillis,
 };
 
 /// How far the clock of a device may be ahead of the verifier's.
@@ -69,7 +70,7 @@ pub(super) fn reference_values(rules: &Rules, claims: &Claims) -> Vec<ReferenceV
         });
     }
     for rule in &in_force.pcr_policy {
-        let found = claims.measurements.get(rule.name);
+        let found = signed_pcr(rule.name, claims);
         values.push(compared(
             &rule.path,
             rule.wanted,
@@ -281,7 +282,7 @@ fn reaches(found: &str, least: &str) -> bool {
 /// Only what was signed counts: a PCR outside of the signed selection is no PCR of this evidence.
 fn pcr(rule: &Rule<'_, Measurement>, claims: &Claims) -> Finding {
     let wanted = rule.wanted;
-    match claims.measurements.get(rule.name) {
+    match signed_pcr(rule.name, claims) {
         Some(found) if found.0.len() != wanted.0.len() => {
             let bits = |measurement: &Measurement| measurement.0.len().saturating_mul(8);
             let found = format!("{found} of a bank of {} bits", bits(found));
@@ -297,8 +298,8 @@ fn pcr(rule: &Rule<'_, Measurement>, claims: &Claims) -> Finding {
             let signed: Vec<_> = claims
                 .measurements
                 .keys()
+                .map(|name| name.strip_prefix(RESETTABLE_PCR_PREFIX).unwrap_or(name))
                 .filter(|name| name.starts_with("pcr"))
-                .map(String::as_str)
                 .collect();
             let found = match signed.as_slice() {
                 [] => format!("evidence of `{}` has no PCRs", claims.tee),
@@ -307,6 +308,16 @@ fn pcr(rule: &Rule<'_, Measurement>, claims: &Claims) -> Finding {
             finding(&rule.path, false, &wanted.to_string(), &found)
         }
     }
+}
+
+/// The value of a PCR. One that any program can reset is claimed under a name of its own; a `pcr_policy` that names
+/// it all the same has said why.
+fn signed_pcr<'c>(name: &str, claims: &'c Claims) -> Option<&'c Measurement> {
+    let by_own_name = RESETTABLE
+        .contains(&name)
+        .then(|| claims.measurements.get(&format!("{RESETTABLE_PCR_PREFIX}{name}")))
+        .flatten();
+    by_own_name.or_else(|| claims.measurements.get(name))
 }
 
 /// The TEEs whose evidence the rule `tee` lets pass.

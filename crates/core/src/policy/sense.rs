@@ -8,7 +8,7 @@ use crate::{Expect, Measurement, TeeKind};
 
 /// PCRs that a running system can reset: 16 is for debugging, 23 for applications (TCG PC Client Platform TPM
 /// Profile, "PCR Attributes"). Their values say what some program chose to extend after a reset.
-const RESETTABLE: [&str; 2] = ["pcr16", "pcr23"];
+pub(super) const RESETTABLE: [&str; 2] = ["pcr16", "pcr23"];
 /// Digest sizes of the banks that TPMs and Nitro have, in bytes.
 const BANKS: [usize; 4] = [20, 32, 48, 64];
 const WRITE_LIST_OR_IGNORE: &str = "write one_of or ignore";

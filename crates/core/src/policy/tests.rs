@@ -406,6 +406,110 @@ fn a_pcr_policy_asks_for_pcrs_that_were_signed() {
     );
 }
 
+/// Evidence of a TPM that signed PCR 4, 16 and 23.
+fn tpm_claims() -> Claims {
+    let mut changed = claims();
+    changed.tee = TeeKind::Tpm;
+    changed.assurance = Assurance::MeasuredBoot;
+    changed.measurements = [("pcr4", 4), ("resettable_pcr16", 16), ("resettable_pcr23", 23)]
+        .map(|(name, byte)| (name.to_owned(), Measurement(vec![byte; 32])))
+        .into();
+    changed
+}
+
+#[test]
+fn a_resettable_pcr_counts_only_where_the_policy_says_why() {
+    const WITHOUT_REGISTERS: &str = "
+name: boot
+tee: { one_of: [tpm] }
+assurance: { at_least: measured-boot }
+debug: { one_of: [false] }
+tcb_status: { ignore: { because: none is published } }
+advisories: { one_of: [INTEL-SA-00615] }
+tcb_evaluation: { ignore: { because: none is published } }
+max_age_seconds: 3600
+";
+    let value = |byte| Measurement(vec![byte; 32]);
+    let of = |pcr16: u8, more: &str| {
+        let pcrs = format!(
+            "pcr_policy: {{ pcr4: \"{}\", pcr16: \"{}\" }}\n",
+            value(4),
+            value(pcr16)
+        );
+        format!("{WITHOUT_REGISTERS}{pcrs}{more}")
+    };
+    let because = "resettable_pcrs: { because: the agent extends it once }";
+    let accepted = appraise(&of(16, because), tpm_claims());
+    assert_eq!(
+        accepted.verdict(),
+        AppraisalVerdict::Accepted,
+        "{:?}",
+        accepted.findings()
+    );
+    let used = |appraisal: &Appraisal| {
+        let mut values = appraisal.reference_values().iter();
+        let pcr16 = values.find(|value| value.rule == "pcr_policy.pcr16");
+        pcr16.unwrap().state
+    };
+    assert_eq!(used(&accepted), ReferenceState::Matched);
+
+    let other = appraise(&of(17, because), tpm_claims());
+    assert_eq!(other.verdict(), AppraisalVerdict::Rejected);
+    assert_eq!(used(&other), ReferenceState::Compared);
+    let told = Finding::new(
+        "pcr_policy.pcr16",
+        false,
+        format!("{}, wanted {}", value(16), value(17)),
+    );
+    assert!(other.findings().contains(&told), "{:?}", other.findings());
+
+    let mut unsigned = tpm_claims();
+    unsigned.measurements.remove("resettable_pcr16");
+    let absent = appraise(&of(16, because), unsigned);
+    let told = format!("not among the signed PCRs pcr4, pcr23, wanted {}", value(16));
+    let told = Finding::new("pcr_policy.pcr16", false, told);
+    assert!(absent.findings().contains(&told), "{:?}", absent.findings());
+
+    // By the name of a measurement there is none.
+    let measured = format!(
+        "{WITHOUT_REGISTERS}pcr_policy: {{ pcr4: \"{}\" }}\nmeasurements: {{ pcr16: {{ one_of: [\"{}\"] }} }}",
+        value(4),
+        value(16)
+    );
+    let measured = appraise(&measured, tpm_claims());
+    let told = Finding::new(
+        "measurements.pcr16",
+        false,
+        "evidence of `tpm` has no pcr16, wanted a value",
+    );
+    assert!(measured.findings().contains(&told), "{:?}", measured.findings());
+    assert!(matches!(
+        Policy::from_yaml(&of(16, "")),
+        Err(PolicyError::Senseless { rule, .. }) if rule == "pcr_policy.pcr16"
+    ));
+}
+
+#[test]
+fn a_policy_made_of_a_quote_does_not_pin_what_any_program_can_reset() {
+    let sealed = Verified::seal(tpm_claims());
+    let text = pinned_policy("pinned", &sealed);
+    for line in [
+        format!("  # pcr16: \"{}\" # any program", Measurement(vec![16; 32])),
+        format!("  # pcr23: \"{}\" # any program", Measurement(vec![23; 32])),
+    ] {
+        assert!(text.contains(&line), "{line}: {text}");
+    }
+    let appraisal = Policy::from_yaml(&text)
+        .unwrap()
+        .appraise(sealed, UnixMillis(1000));
+    assert_eq!(
+        appraisal.verdict(),
+        AppraisalVerdict::Accepted,
+        "{:?}",
+        appraisal.findings()
+    );
+}
+
 #[test]
 fn at_least_follows_the_order_of_each_claim() {
     let floor = POLICY.replace(

@@ -173,7 +173,7 @@ impl New {
 }
 
 /// Writes a file that was not there.
-fn write_new(path: &Path, contents: &[u8]) -> Result<(), Failure> {
+pub fn write_new(path: &Path, contents: &[u8]) -> Result<(), Failure> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
         file.write_all(contents)?;

@@ -90,6 +90,8 @@ fn help_is_narrow_and_every_page_is_there() {
         "nautilus endorsements import",
         "nautilus endorsements list",
         "nautilus endorsements prune",
+        "nautilus enroll tpm finish",
+        "nautilus enroll tpm start",
         "nautilus ledger claim",
         "nautilus ledger nodes",
         "nautilus ledger proofs",

@@ -172,7 +172,7 @@ fn policy(register: &str, values: &[String]) -> String {
 fn reports_of_keystone() {
     let directory = tempfile::tempdir().unwrap();
     let keys = json(&vectors().join("keystone/keys.json"));
-    let devices = [&keys["test_device"]["public"], &keys["device_c"]["public"]].map(|key| text(key));
+    let devices = [&keys["test_device"]["public"], &keys["device_c"]["public"]].map(text);
     let trusted: Vec<_> = devices
         .iter()
         .map(|key| file(&directory, &format!("{}.hex", &key[..8]), key))

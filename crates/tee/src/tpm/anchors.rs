@@ -3,7 +3,7 @@
 use nautilus_core::{AnchorRole, TrustAnchor, TrustAnchorError, TrustAnchors};
 
 use super::certificate::Certificate;
-use super::credential::EnrolledKey;
+use super::enrolment::EnrolledKey;
 use super::public::{Public, PublicKey};
 use super::spki;
 use super::wire::{AlgorithmId, HashAlgorithm};

@@ -1,35 +1,26 @@
-//! Enrolment of an attestation key: proof that it is in the TPM whose endorsement key the maker certifies.
-//!
-//! The verifier encrypts a secret to the endorsement key, together with the attestation key's name. A TPM gives the
-//! secret back (`TPM2_ActivateCredential`) only if both keys are in it. Nothing of libtss2 is used: TCG, *Trusted
+//! Credentials: a secret that is encrypted to an endorsement key, together with an attestation key's name. A TPM gives
+//! it back (`TPM2_ActivateCredential`) only if both keys are in it. Nothing of libtss2 is used: TCG, *Trusted
 //! Platform Module Library, Part 1: Architecture*, "Credential Protection", "KDFa()", "KDFe()" and the annexes on
 //! RSA and ECC ("Secret sharing"); *Part 3: Commands*, "TPM2_MakeCredential".
 
 use aws_lc_rs::agreement::{self, ECDH_P256, ECDH_P384, PrivateKey, UnparsedPublicKey};
 use aws_lc_rs::cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::rsa::{
     OAEP_SHA256_MGF1SHA256, OAEP_SHA384_MGF1SHA384, OAEP_SHA512_MGF1SHA512, OaepPublicEncryptingKey,
     PublicEncryptingKey, PublicKeyComponents,
 };
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use nautilus_core::VerifyError;
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::endorsement_key::{EkCertificate, EndorsementKey};
 use super::public::{Curve, Public, PublicKey};
 use super::wire::HashAlgorithm;
 
-/// The format's name of what an enrolment leaves behind, the value of the key `format`.
-pub const ANCHOR_FORMAT: &str = "nautilus-tpm-ak/1";
 /// What the file of `tpm2_makecredential` starts with: a magic number, and version 1.
 const TPM2_TOOLS_HEADER: [u8; 8] = [0xba, 0xdc, 0xc0, 0xde, 0, 0, 0, 1];
 /// Longest secret: a credential is no longer than a digest by SHA-256, the shortest hash of an endorsement key.
-const SECRET_LEN: usize = 32;
+pub(super) const SECRET_LEN: usize = 32;
 
 /// Random bytes for one enrolment, from the caller: nothing here draws them. Use none twice.
 pub struct Randomness {
@@ -68,127 +59,20 @@ impl Credential {
     }
 }
 
-/// An enrolment that waits for the TPM's answer. It holds the secret: it stays with the verifier.
-pub struct Enrolment {
-    ak: Public,
-    ek: EkCertificate,
-    secret: Zeroizing<[u8; SECRET_LEN]>,
-}
-
-impl Enrolment {
-    /// Starts the enrolment of an attestation key, given as `TPM2B_PUBLIC` or `TPMT_PUBLIC`, which the prover says
-    /// is in the TPM of `ek`. Its answer to the credential goes to [`Enrolment::confirm`].
-    ///
-    /// # Errors
-    /// If the key is no attestation key, or the endorsement key is of no kind that can be encrypted to.
-    pub fn start(
-        ek: EndorsementKey,
-        ak_public: &[u8],
-        randomness: &Randomness,
-    ) -> Result<(Self, Credential), VerifyError> {
-        let ak = Public::parse("attestation key", ak_public)?;
-        ak.check_attestation_key()?;
-        let credential = make_credential(ek.public(), &ak.name(), &randomness.secret, &randomness.seed)?;
-        let enrolment = Self {
-            ak,
-            ek: ek.into_certificate(),
-            secret: Zeroizing::new(randomness.secret),
-        };
-        Ok((enrolment, credential))
-    }
-
-    /// Compares, in constant time, what the prover returned with the secret.
-    ///
-    /// # Errors
-    /// `KeyNotEnrolled` if it is something else.
-    pub fn confirm(self, returned: &[u8]) -> Result<EnrolledKey, VerifyError> {
-        verify_slices_are_equal(self.secret.as_slice(), returned).map_err(|_| VerifyError::KeyNotEnrolled {
-            what: format!(
-                "what was returned for attestation key {} is not the credential's secret: the key is not in the TPM \
-                 of that endorsement key, or the answer is to another credential",
-                hex::encode(self.ak.name())
-            ),
-        })?;
-        Ok(EnrolledKey {
-            ak: self.ak,
-            ek: self.ek,
-        })
-    }
-}
-
-/// An attestation key that was proven to be in a genuine TPM.
-#[derive(Clone, Debug)]
-pub struct EnrolledKey {
-    ak: Public,
-    ek: EkCertificate,
-}
-
-/// As it is written.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    format: String,
-    ak_public: String,
-    ek_certificate: String,
-}
-
-impl EnrolledKey {
-    /// The key's name, as the TPM has it.
-    pub fn name(&self) -> Vec<u8> {
-        self.ak.name()
-    }
-
-    /// The content of a trust anchor of role `tpm-ak`: the key, and the certificate of the TPM that it is in.
-    /// Whoever can write it decides which keys count.
-    pub fn to_anchor(&self) -> String {
-        let written = Written {
-            format: ANCHOR_FORMAT.to_owned(),
-            ak_public: STANDARD.encode(self.ak.to_tpm2b()),
-            ek_certificate: STANDARD.encode(self.ek.der()),
-        };
-        #[expect(clippy::expect_used, reason = "three texts always serialize")]
-        serde_json::to_string(&written).expect("three texts always serialize")
-    }
-
-    /// Reads what [`EnrolledKey::to_anchor`] wrote. The relying party vouches for it, as for any trust anchor.
-    pub(super) fn of_anchor(bytes: &[u8]) -> Result<Self, String> {
-        let written: Written = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        if written.format != ANCHOR_FORMAT {
-            let found = written.format.escape_default();
-            return Err(format!("its format is `{found}`, not `{ANCHOR_FORMAT}`"));
-        }
-        let decode = |field: &str, text: &str| {
-            STANDARD
-                .decode(text)
-                .map_err(|error| format!("its {field} is not base64: {error}"))
-        };
-        let ak = Public::parse("attestation key", &decode("ak_public", &written.ak_public)?)
-            .and_then(|ak| ak.check_attestation_key().map(|()| ak))
-            .map_err(|error| error.to_string())?;
-        let ek = EkCertificate::parse(&decode("ek_certificate", &written.ek_certificate)?)?;
-        Ok(Self { ak, ek })
-    }
-
-    pub(super) const fn endorsement_key(&self) -> &EkCertificate {
-        &self.ek
-    }
-}
-
-/// `TPM2_MakeCredential` without a TPM: encrypts `secret` so that the TPM of `ek` gives it to who can use the key
+/// `TPM2_MakeCredential` without a TPM: encrypts the secret so that the TPM of `ek` gives it to who can use the key
 /// named `name` in the same TPM.
-fn make_credential(
+pub(super) fn make_credential(
     ek: &Public,
     name: &[u8],
-    secret: &[u8],
-    seed: &[u8; 64],
+    randomness: &Randomness,
 ) -> Result<Credential, VerifyError> {
     let hash = ek.name_algorithm;
     let Some(bits) = ek.symmetric_bits else {
         return Err(unusable("it protects nothing with a symmetric cipher"));
     };
-    let (seed, encrypted_secret) = share_seed(ek, hash, seed)?;
+    let (seed, encrypted_secret) = share_seed(ek, hash, &randomness.seed)?;
     let cipher_key = kdfa(hash, &seed, b"STORAGE\0", name, usize::from(bits).div_ceil(8));
-    let mut identity = Zeroizing::new(tpm2b(secret)?);
+    let mut identity = Zeroizing::new(tpm2b(&randomness.secret)?);
     encrypt(&cipher_key, &mut identity)?;
     let hmac_key = kdfa(hash, &seed, b"INTEGRITY\0", &[], hash.digest_len());
     let integrity = hmac_of(hash, &hmac_key, &[&identity, name]);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use nautilus_core::{Endorsements, UnixMillis, VerifyError};
+use nautilus_core::{Endorsements, Revocation, UnixMillis, VerifyError};
 use sha2::{Digest as _, Sha256};
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -32,6 +32,7 @@ const IDENTITY: [(ObjectIdentifier, &str); 3] = [
 pub struct EndorsementKey {
     public: Public,
     certificate: EkCertificate,
+    revocation: Revocation,
 }
 
 impl EndorsementKey {
@@ -48,7 +49,7 @@ impl EndorsementKey {
             what: format!("endorsement key certificate: {what}"),
             offset: 0,
         })?;
-        certificate.verify(roots, endorsements, now)?;
+        let revocation = certificate.verify(roots, endorsements, now)?;
         if certificate.key != public.key {
             return Err(VerifyError::Untrusted {
                 what: format!(
@@ -59,13 +60,22 @@ impl EndorsementKey {
                 ),
             });
         }
-        Ok(Self { public, certificate })
+        Ok(Self {
+            public,
+            certificate,
+            revocation,
+        })
     }
 
     /// What the maker says of the TPM: `tpm_manufacturer`, `tpm_model`, `tpm_version`, `ek_issuer`, `ek_serial`,
     /// `ek_certificate_sha256`.
     pub fn describe(&self) -> BTreeMap<String, String> {
         self.certificate.describe()
+    }
+
+    /// Whether the certificates of the chain were held against revocation lists.
+    pub const fn revocation(&self) -> &Revocation {
+        &self.revocation
     }
 
     pub(super) const fn public(&self) -> &Public {
@@ -121,7 +131,7 @@ impl EkCertificate {
         roots: &[Certificate],
         endorsements: &Endorsements,
         now: UnixMillis,
-    ) -> Result<(), VerifyError> {
+    ) -> Result<Revocation, VerifyError> {
         verify_chain(
             &self.certificate,
             "endorsement key certificate",
@@ -129,7 +139,7 @@ impl EkCertificate {
             endorsements,
             now,
         )
-        .map(|_| ())
+        .map(|chain| chain.revocation)
     }
 
     pub(super) fn der(&self) -> &[u8] {

@@ -1,17 +1,18 @@
 //! Verification of a TPM's evidence.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use nautilus_core::{
-    Descriptor, DeviceIdentity, Endorsements, LoggedEvent, Measurement, RawClaims, Revocation, Tcb, TeeKind,
-    TeeVerifier, TrustAnchorError, TrustAnchors, UnixMillis, UnsignedFact, VerifyError, Want,
+    Descriptor, DeviceIdentity, Endorsements, LoggedEvent, Measurement, RESETTABLE_PCR_PREFIX, RawClaims,
+    Revocation, Tcb, TeeKind, TeeVerifier, TrustAnchorError, TrustAnchors, UnixMillis, UnsignedFact,
+    VerifyError, Want,
 };
 use x509_cert::der::asn1::ObjectIdentifier;
 
 use super::anchors::{Anchors, Enrolled, is_name};
 use super::certificate::{Certificate, verify_chain};
-use super::credential::EnrolledKey;
 use super::endorsement_key::{EkCertificate, EndorsementKey, key_digest};
+use super::enrolment::EnrolledKey;
 use super::evidence::{Evidence, PcrValues, recognises, refused_bank};
 use super::public::Public;
 use super::signature;
@@ -26,7 +27,6 @@ const AIK_CERTIFICATE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.133
 #[derive(Clone, Debug)]
 pub struct Verifier {
     anchors: Anchors,
-    resettable_pcrs: bool,
 }
 
 impl Verifier {
@@ -38,16 +38,7 @@ impl Verifier {
     pub fn new(anchors: &TrustAnchors) -> Result<Self, TrustAnchorError> {
         Ok(Self {
             anchors: Anchors::parse(anchors)?,
-            resettable_pcrs: false,
         })
-    }
-
-    /// Claims PCR 16 and PCR 23 as well. Any program on the machine sets them to what it likes, so that by default
-    /// they are left out of the measurements, and a quote of nothing else is refused.
-    #[must_use]
-    pub const fn allow_resettable_pcrs(mut self) -> Self {
-        self.resettable_pcrs = true;
-        self
     }
 
     /// The endorsement key of a genuine TPM, with which its attestation keys are enrolled ([`super::Enrolment`]).
@@ -172,7 +163,7 @@ impl Verifier {
                         .map_err(|error| error.to_string())
                 });
                 match verified {
-                    Ok(()) => {
+                    Ok(_) => {
                         "; the endorsement key certificate that came along is a trusted maker's, but vouches \
                                for its TPM and not for this key"
                             .to_owned()
@@ -193,11 +184,7 @@ impl Verifier {
     }
 
     /// The one selection, if it is that of the values that came along and of PCRs that measure something.
-    fn check_selection<'a>(
-        &self,
-        attest: &'a Attest,
-        pcrs: &PcrValues,
-    ) -> Result<&'a PcrSelection, VerifyError> {
+    fn check_selection<'a>(attest: &'a Attest, pcrs: &PcrValues) -> Result<&'a PcrSelection, VerifyError> {
         let found = attest
             .selections
             .iter()
@@ -226,7 +213,7 @@ impl Verifier {
         if *selection != given {
             return Err(mismatch(format!("{given}, whose values came along")));
         }
-        if !self.resettable_pcrs && selection.pcrs.iter().all(|pcr| RESETTABLE_PCRS.contains(pcr)) {
+        if selection.pcrs.iter().all(|pcr| RESETTABLE_PCRS.contains(pcr)) {
             return Err(mismatch(
                 "a PCR that nothing but a restart resets (any but 16 and 23)".to_owned(),
             ));
@@ -274,27 +261,18 @@ impl TeeVerifier for Verifier {
         let (hash, facts) = signature::verify(&ak, &evidence.attest, &signature)?;
         voucher.unsigned.extend(facts);
         check_signer(&attest, &ak)?;
-        let selection = self.check_selection(&attest, &evidence.pcrs)?;
+        let selection = Self::check_selection(&attest, &evidence.pcrs)?;
         check_values(&attest, &evidence.pcrs, hash)?;
 
         describe(&attest, &ak, &signature, &mut voucher);
         voucher.set("pcr_bank", selection.bank.to_string());
-        let resettable = resettable(&selection.pcrs);
-        match (resettable.is_empty(), self.resettable_pcrs) {
-            (true, _) => {}
-            (false, true) => voucher.set("resettable_pcrs", resettable),
-            (false, false) => voucher.set("resettable_pcrs_left_out", resettable),
-        }
-        let claimed = |(pcr, value)| {
-            let claimed = self.resettable_pcrs || !RESETTABLE_PCRS.contains(&pcr);
-            claimed.then(|| (format!("pcr{pcr}"), Measurement(value)))
-        };
+        let claimed = |(pcr, value)| (register(pcr), Measurement(value));
         Ok(RawClaims {
             report_data: attest.extra_data,
             device: voucher.device,
             debug: false,
             tcb: Tcb::default(),
-            measurements: evidence.pcrs.values.into_iter().filter_map(claimed).collect(),
+            measurements: evidence.pcrs.values.into_iter().map(claimed).collect(),
             attributes: voucher.attributes,
             unsigned: voucher.unsigned,
             revocation: voucher.revocation,
@@ -436,9 +414,15 @@ fn check_values(attest: &Attest, pcrs: &PcrValues, hash: HashAlgorithm) -> Resul
     })
 }
 
-fn resettable(pcrs: &BTreeSet<u8>) -> String {
-    let among = RESETTABLE_PCRS.iter().filter(|pcr| pcrs.contains(pcr));
-    among.map(u8::to_string).collect::<Vec<_>>().join(" ")
+/// The name that a PCR is claimed by. What any program on the machine sets to what it likes must not be taken for a
+/// measurement.
+fn register(pcr: u8) -> String {
+    let prefix = if RESETTABLE_PCRS.contains(&pcr) {
+        RESETTABLE_PCR_PREFIX
+    } else {
+        ""
+    };
+    format!("{prefix}pcr{pcr}")
 }
 
 fn describe(attest: &Attest, ak: &Public, signature: &Signature, voucher: &mut Voucher) {

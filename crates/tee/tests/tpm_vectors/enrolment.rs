@@ -7,9 +7,12 @@ use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::hmac;
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::rsa::{KeySize, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey};
-use nautilus_core::{AnchorRole, EndorsementKind, Endorsements, VerifyError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use nautilus_core::{AnchorRole, EndorsementKind, Endorsements, Revocation, VerifyError};
 use nautilus_tee::tpm::{Credential, EndorsementKey, Enrolment, HashAlgorithm, Public, Randomness};
 use rcgen::{CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose};
+use serde_json::Value;
 
 use super::certificates::{Certified, aik, ca, params};
 use super::files::{NOW, der_of, endorsement, enrolled, read, verifier, verify};
@@ -237,6 +240,60 @@ fn a_tpm_with_both_keys_gives_the_secret_back_and_its_key_is_enrolled() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn an_enrolment_that_was_written_down_does_not_hold_its_secret_and_goes_on() {
+    let (maker, tpm, ak) = (Maker::new(), Tpm::p384(), EccAk::new());
+    let ek = maker.endorse(&tpm, &maker.certify(&tpm, |_| {})).unwrap();
+    assert!(
+        matches!(ek.revocation(), Revocation::NotApplicable { because } if because.contains("no revocation list")),
+        "{:?}",
+        ek.revocation()
+    );
+    let (enrolment, credential) = Enrolment::start(ek.clone(), &ak.area, &randomness(7)).unwrap();
+    let name = Public::parse("ak", &ak.area).unwrap().name();
+    assert_eq!(enrolment.name(), name);
+    let written = enrolment.to_json();
+    for secret in [hex::encode([7; 32]), STANDARD.encode([7; 32])] {
+        assert!(!written.contains(&secret), "{written}");
+    }
+    let read = || Enrolment::from_json(written.as_bytes()).unwrap();
+    let error = read().confirm(&[8; 32]).unwrap_err();
+    assert!(matches!(error, VerifyError::KeyNotEnrolled { .. }), "{error}");
+    let secret = tpm.activate(&credential, &name).unwrap();
+    let key = read().confirm(&secret).unwrap();
+    assert_eq!(key.describe(), ek.describe());
+    assert_eq!(key.to_anchor(), enrolment.confirm(&secret).unwrap().to_anchor());
+
+    // The hash is of this key's secret: it does not serve with another key.
+    let (other, _) = Enrolment::start(ek, &EccAk::new().area, &randomness(9)).unwrap();
+    let own: Value = serde_json::from_str(&written).unwrap();
+    let mut swapped: Value = serde_json::from_str(&other.to_json()).unwrap();
+    swapped["secret_sha256"] = own["secret_sha256"].clone();
+    let swapped = Enrolment::from_json(swapped.to_string().as_bytes()).unwrap();
+    let error = swapped.confirm(&secret).unwrap_err();
+    assert!(matches!(error, VerifyError::KeyNotEnrolled { .. }), "{error}");
+
+    let spoilt = |key: &str, value: &str| {
+        let mut spoilt = own.clone();
+        spoilt[key] = value.into();
+        Enrolment::from_json(spoilt.to_string().as_bytes()).unwrap_err()
+    };
+    for (key, value, says) in [
+        ("format", "nautilus-tpm-ak/1", "not `nautilus-tpm-enrolment/1`"),
+        ("secret_sha256", "00", "no SHA-256 in hex"),
+        ("ak_public", "AAAA", "attestation key"),
+        ("ak_public", "?", "ak_public is not base64"),
+        ("ek_certificate", "?", "ek_certificate is not base64"),
+        ("more", "", "unknown field `more`"),
+    ] {
+        let error = spoilt(key, value);
+        assert!(error.contains(says), "{key}: {error}");
+    }
+    let long = vec![b' '; Enrolment::MAX_LEN + 1];
+    let error = Enrolment::from_json(&long).unwrap_err();
+    assert!(error.contains("more than 65536 bytes"), "{error}");
 }
 
 #[test]

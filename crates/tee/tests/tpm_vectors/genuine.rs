@@ -1,5 +1,7 @@
 //! Quotes that TPMs made.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use nautilus_core::{
@@ -29,14 +31,10 @@ fn a_software_tpms_quote_verifies_with_its_key_enrolled() {
         .map(|(pcr, value)| (format!("pcr{pcr}"), Measurement(value.clone())))
         .collect();
     assert_eq!(values.len(), 9);
-    let (last, lasting) = values.split_last().unwrap();
-    assert_eq!(claims.measurements, lasting.iter().cloned().collect());
-    assert_eq!(last.0, "pcr16");
-    assert_eq!(claims.attributes["resettable_pcrs_left_out"], "16");
-    let verifier = enrolled(&read("swtpm/ak.pub")).allow_resettable_pcrs();
-    let claims = verify(&verifier, &evidence).unwrap();
-    assert_eq!(claims.measurements, values.into_iter().collect());
-    assert_eq!(claims.attributes["resettable_pcrs"], "16");
+    let mut values: BTreeMap<_, _> = values.into_iter().collect();
+    let resettable = values.remove("pcr16").unwrap();
+    values.insert("resettable_pcr16".to_owned(), resettable);
+    assert_eq!(claims.measurements, values);
     assert!(!claims.debug);
     assert!(matches!(claims.revocation, Revocation::NotApplicable { .. }));
     assert_eq!((claims.made_at, claims.endorsed_until), (None, None));
@@ -45,11 +43,7 @@ fn a_software_tpms_quote_verifies_with_its_key_enrolled() {
 #[test]
 fn the_quotes_clock_is_read() {
     let attest = Attest::parse(&read("keylime/quote.out")).unwrap();
-    let claims = verify(
-        &enrolled(&read("keylime/ak.pub")).allow_resettable_pcrs(),
-        &keylime(),
-    )
-    .unwrap();
+    let claims = verify(&enrolled(&read("keylime/ak.pub")), &keylime()).unwrap();
     assert_eq!(attest.clock.clock, 0x176a);
     assert_eq!(claims.attributes["clock"], "5994");
     assert_eq!(claims.attributes["reset_count"], "0");
@@ -61,7 +55,6 @@ fn the_quotes_clock_is_read() {
     );
     assert_eq!(claims.attributes["quote_signature"], "rsassa-sha256");
     assert_eq!(claims.attributes["ak_algorithm"], "rsa2048");
-    assert_eq!(claims.attributes["resettable_pcrs"], "16");
 }
 
 fn keylime() -> Evidence {
@@ -97,21 +90,14 @@ fn names_are_those_that_tpms_give() {
 }
 
 #[test]
-fn resettable_pcrs_are_claimed_only_where_they_are_allowed() {
-    let verifier = enrolled(&read("keylime/ak.pub"));
-    let registers = |verifier| -> Vec<String> {
-        let claims = verify(&verifier, &keylime()).unwrap();
-        claims.measurements.into_keys().collect()
-    };
-    assert_eq!(registers(verifier.clone()), ["pcr15", "pcr22"]);
-    assert_eq!(
-        registers(enrolled(&read("keylime/akpub.pem"))),
-        ["pcr15", "pcr22"]
-    );
-    assert_eq!(
-        registers(verifier.allow_resettable_pcrs()),
-        ["pcr15", "pcr16", "pcr22"]
-    );
+fn resettable_pcrs_are_claimed_under_names_of_their_own() {
+    for key in ["keylime/ak.pub", "keylime/akpub.pem"] {
+        let claims = verify(&enrolled(&read(key)), &keylime()).unwrap();
+        let registers: Vec<_> = claims.measurements.keys().collect();
+        assert_eq!(registers, ["pcr15", "pcr22", "resettable_pcr16"], "{key}");
+        let signed = &keylime().pcrs.values[&16];
+        assert_eq!(claims.measurements["resettable_pcr16"].0, *signed, "{key}");
+    }
 }
 
 /// The public area of an attestation key of which only the key is known.
@@ -159,13 +145,14 @@ fn a_foreign_verifiers_evidence_is_not_ours_but_its_parts_verify() {
         ek_certificate: None,
         pcrs: sha256_pcrs(&values),
     };
-    let claims = verify(&enrolled(&spki), &evidence).unwrap();
-    assert_eq!(claims.measurements.len(), 22);
-    assert_eq!(claims.attributes["resettable_pcrs_left_out"], "16 23");
-    let verifier = enrolled(&spki).allow_resettable_pcrs();
+    let verifier = enrolled(&spki);
     let claims = verify(&verifier, &evidence).unwrap();
+    assert_eq!(claims.measurements.len(), 24);
+    for pcr in ["16", "23"] {
+        assert!(!claims.measurements.contains_key(&format!("pcr{pcr}")));
+        assert!(claims.measurements.contains_key(&format!("resettable_pcr{pcr}")));
+    }
     assert_eq!(claims.device.scheme, "tpm-ak-key");
-    assert_eq!(claims.attributes["resettable_pcrs"], "16 23");
     assert!(
         !claims.attributes.contains_key("ak_name"),
         "nobody vouches for the public area"
@@ -235,14 +222,12 @@ fn a_quote_of_pcr_16_does_not_pass_as_one_of_pcr_0() {
         sha256_pcrs(&[(0, golden)]),
     );
     let verifier = enrolled(&read("swtpm-negative/ak.pub"));
-    for verifier in [verifier.clone(), verifier.clone().allow_resettable_pcrs()] {
-        let error = verify(&verifier, &evidence).unwrap_err();
-        assert!(
-            matches!(&error, VerifyError::SelectionMismatch { expected, found }
-                if expected.starts_with("sha256:0,") && found == "sha256:16"),
-            "{error}"
-        );
-    }
+    let error = verify(&verifier, &evidence).unwrap_err();
+    assert!(
+        matches!(&error, VerifyError::SelectionMismatch { expected, found }
+            if expected.starts_with("sha256:0,") && found == "sha256:16"),
+        "{error}"
+    );
     // Named as what it is, it is of a PCR that anybody resets.
     evidence.pcrs = pcr_16;
     let error = verify(&verifier, &evidence).unwrap_err();
@@ -251,8 +236,6 @@ fn a_quote_of_pcr_16_does_not_pass_as_one_of_pcr_0() {
             if expected.contains("any but 16 and 23") && found == "sha256:16"),
         "{error}"
     );
-    let claims = verify(&verifier.allow_resettable_pcrs(), &evidence).unwrap();
-    assert_eq!(claims.measurements.keys().collect::<Vec<_>>(), ["pcr16"]);
 }
 
 #[test]

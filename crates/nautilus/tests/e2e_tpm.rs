@@ -1,0 +1,17 @@
+//! A whole TPM, in software: its maker's certificate authority, its endorsement keys, attestation keys that are
+//! enrolled by credential activation, quotes by them, and what is refused. tpm2-tools speaks to the TPM; everything
+//! of the verifier's side is Nautilus's own.
+
+#[cfg(test)]
+#[path = "tpm/by_command.rs"]
+mod by_command;
+#[cfg(test)]
+#[path = "tpm/by_library.rs"]
+mod by_library;
+#[cfg(test)]
+#[path = "tpm/machine.rs"]
+mod machine;
+#[cfg(test)]
+#[expect(dead_code, reason = "no node runs here")]
+#[path = "support/program.rs"]
+mod program;

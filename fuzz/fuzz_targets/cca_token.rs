@@ -3,10 +3,10 @@
 
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
 use nautilus_core::{
     AnchorRole, Endorsements, RawClaims, TeeVerifier as _, TrustAnchor, TrustAnchors, UnixMillis,
 };
+use nautilus_fuzz::fuzz_target;
 use nautilus_tee::trustzone;
 
 const NOW: UnixMillis = UnixMillis::from_secs(1_760_000_000);

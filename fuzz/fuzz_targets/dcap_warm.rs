@@ -4,8 +4,8 @@
 
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
 use nautilus_core::{Endorsement, EndorsementKind, Endorsements, TeeVerifier, UnixMillis};
+use nautilus_fuzz::fuzz_target;
 use nautilus_tee::{sgx, tdx};
 
 /// A genuine quote with its collateral, and a verifier that knows both.

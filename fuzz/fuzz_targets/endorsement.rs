@@ -1,8 +1,8 @@
 //! Files of endorsements from anywhere: nothing panics, and every document of a file is one by itself.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use nautilus_core::Endorsements;
+use nautilus_fuzz::fuzz_target;
 use nautilus_tee::endorsement::{self, MAX_DOCUMENTS};
 
 fuzz_target!(|bytes: &[u8]| {

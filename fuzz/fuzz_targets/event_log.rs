@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use libfuzzer_sys::fuzz_target;
 use nautilus_core::Measurement;
+use nautilus_fuzz::fuzz_target;
 use nautilus_tee::eventlog::{Bank, EventLog, EventType, hold_against_pcrs, hold_against_rtmrs};
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,8 +1,8 @@
 //! Evidence files from anywhere: reading never panics, and what reads well writes and reads back the same.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use nautilus_core::EvidenceFile;
+use nautilus_fuzz::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(file) = EvidenceFile::from_json(bytes) {

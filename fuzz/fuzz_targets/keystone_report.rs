@@ -3,10 +3,10 @@
 
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
 use nautilus_core::{
     AnchorRole, Endorsements, TeeVerifier as _, TrustAnchor, TrustAnchors, UnixMillis, VerifyError,
 };
+use nautilus_fuzz::fuzz_target;
 use nautilus_tee::keystone::{self, Report, Verifier};
 
 /// The devices of the seeds, so that the search goes on into the checks of signatures.

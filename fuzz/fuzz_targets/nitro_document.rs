@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
 use nautilus_core::{Endorsements, TeeVerifier as _, UnixMillis, VerifyError};
+use nautilus_fuzz::fuzz_target;
 use nautilus_tee::nitro;
 
 /// Remembers chains, as the product does.

@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
 use nautilus_core::{AnchorRole, Endorsements, TeeVerifier as _, TrustAnchor, TrustAnchors, UnixMillis};
+use nautilus_fuzz::fuzz_target;
 use nautilus_tee::trustzone::optee::{self, OpteeEvidence, Verifier};
 
 /// The keys of the seeds, so that the search goes on into the check of the signature.

@@ -4,8 +4,8 @@
 
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
 use nautilus_core::{Endorsement, EndorsementKind, Endorsements, Revocation, TeeVerifier as _, UnixMillis};
+use nautilus_fuzz::fuzz_target;
 use nautilus_tee::sev_snp;
 
 static REPORT: &[u8] = include_bytes!("../../vectors/snp/milan-v3-vcek/report.bin");

@@ -4,8 +4,8 @@
 
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
 use nautilus_core::{Endorsement, EndorsementKind, Endorsements, TeeVerifier as _, UnixMillis, VerifyError};
+use nautilus_fuzz::fuzz_target;
 use nautilus_tee::sev_snp::{self, REPORT_LEN, SIGNED_LEN};
 
 /// The endorsement keys of the seeds and a time at which they are valid, so that the search goes on into the

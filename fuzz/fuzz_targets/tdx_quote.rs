@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
 use nautilus_core::{Endorsement, EndorsementKind, Endorsements, TeeVerifier as _, UnixMillis, VerifyError};
+use nautilus_fuzz::fuzz_target;
 use nautilus_tee::{sgx, tdx};
 
 /// The collateral of one seed and a time at which it is current, so that the search goes on into the

@@ -2,7 +2,7 @@
 //! TPM has.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use nautilus_fuzz::fuzz_target;
 use nautilus_tee::tpm::{Attest, HashAlgorithm, PCR_COUNT, Public, Signature};
 
 fuzz_target!(|bytes: &[u8]| {

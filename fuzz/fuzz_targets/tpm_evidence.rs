@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
 use nautilus_core::{AnchorRole, Endorsements, TeeVerifier as _, TrustAnchor, TrustAnchors, UnixMillis};
+use nautilus_fuzz::fuzz_target;
 use nautilus_tee::tpm::{self, Evidence, Verifier};
 
 /// Knows the key of the seed, so that the search goes on into the checks of signature and values.

@@ -167,8 +167,7 @@ impl Verify {
         };
         // The caller's own log goes before one that came along.
         input.evidence.event_log = event_log.or(input.evidence.event_log);
-        own.0
-            .extend(self.from_store(global, &set, &input.evidence, at)?.0);
+        own.0.extend(self.stored(global, &set, &input.evidence, at)?.0);
         let (evidence, brought) = (&input.evidence, &input.endorsements);
         match verify_with(&set, evidence, self.binding(&input), &own, brought, at) {
             Ok(claims) => self.report_genuine(global, claims, policy.as_ref(), at),
@@ -178,7 +177,7 @@ impl Verify {
 
     /// What the store has for this evidence, after what is missing was fetched if that was asked for. What cannot be
     /// fetched is told; whether verification can do without it, verification says.
-    fn from_store(
+    fn stored(
         &self,
         global: &Global,
         set: &VerifierSet,

@@ -3,16 +3,13 @@
 //!
 //! `make bench NAME=memo` takes some minutes; `NAUTILUS_BENCH_CHAINS` sets another number of chains.
 
-#[path = "verify/corpus.rs"]
-mod corpus;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use nautilus_core::{Binding, EndorsementKind, Endorsements, Evidence};
 
-use corpus::Case;
+use nautilus_benches::{Case, all};
 
 const DEFAULT_CHAINS: usize = 1_000_000;
 /// More than this is no longer what an allocator keeps.
@@ -27,7 +24,7 @@ fn main() -> Result<()> {
         Err(_) => DEFAULT_CHAINS,
     };
     for name in ["sgx-v3-prod", "genoa-v5-vcek"] {
-        let case = corpus::all()?
+        let case = all()?
             .into_iter()
             .find(|case| case.name == name)
             .context("no such case")?;

@@ -5,7 +5,6 @@
 //! work on the machine moves them little.
 
 mod clock;
-mod corpus;
 mod peers;
 
 use std::num::NonZeroUsize;
@@ -16,7 +15,7 @@ use dcap_qvl::configs::RingConfig;
 use nautilus_core::{Binding, Evidence, VerifierSet};
 
 use clock::{micros, micros_after};
-use corpus::{Case, Peer};
+use nautilus_benches::{Case, Peer, all};
 use peers::{AwsLcRs, Floor, Sev, dcap};
 
 /// Aims of the project.
@@ -47,7 +46,7 @@ fn main() -> Result<()> {
         "", "", "", "(warm)", "(ring)", "(aws-lc-rs)", "8.0.0"
     );
     let mut aims = Aims::default();
-    for case in corpus::all()? {
+    for case in all()? {
         let figures = Figures::measure(&case, &floors).with_context(|| case.name.clone())?;
         figures.print(&case);
         aims.judge(&case, &figures, &floors);
@@ -184,7 +183,7 @@ impl Aims {
     /// Wall time of a batch on one thread and on two, through the batch API.
     fn two_threads(&mut self, name: &str) -> Result<()> {
         const BATCH: usize = 4000;
-        let Some(case) = corpus::all()?.into_iter().find(|case| case.name == name) else {
+        let Some(case) = all()?.into_iter().find(|case| case.name == name) else {
             bail!("no case is named {name}");
         };
         let set = case.verifiers()?;

@@ -8,11 +8,12 @@
 pub(crate) mod cbor;
 mod key;
 
-use aws_lc_rs::hmac;
 use nautilus_core::VerifyError;
 
 use cbor::{Label, Lengths, Reader, malformed};
 pub(crate) use key::{Key, jwk, spki};
+
+use crate::signature;
 
 /// The two kinds of envelope that one key authenticates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -341,11 +342,13 @@ fn head(bytes: &mut Vec<u8>, major: u8, argument: usize) {
 }
 
 impl Key {
-    fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+    fn verifies(&self, algorithm: Algorithm, message: &[u8], code: &[u8]) -> bool {
         match self {
-            Self::Ec { key, signs, .. } => *signs == algorithm && key.verify_sig(message, signature).is_ok(),
+            Self::Ec { key, signs, .. } => {
+                *signs == algorithm && signature::by_key(key, message, code).is_ok()
+            }
             Self::Symmetric { key, .. } => {
-                algorithm == Algorithm::Hmac256 && hmac::verify(key, message, signature).is_ok()
+                algorithm == Algorithm::Hmac256 && signature::by_secret(key, message, code).is_ok()
             }
         }
     }

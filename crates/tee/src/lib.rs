@@ -30,14 +30,20 @@ mod memo;
 pub mod nitro;
 pub mod sev_snp;
 pub mod sgx;
+#[cfg(feature = "verify")]
+mod signature;
 #[cfg(any(feature = "attest", feature = "verify"))]
 pub mod simulated;
 pub mod tdx;
 pub mod tpm;
 pub mod trustzone;
+#[cfg(feature = "verify")]
+mod x509;
 
 #[cfg(feature = "verify")]
 use nautilus_core::{TeeVerifier, TrustAnchorError, TrustAnchors, VerifierSet};
+#[cfg(feature = "verify")]
+pub use signature::signatures_verified;
 
 /// The list: one line for every TEE whose evidence can be verified. The simulated TEE is never on it. Vendors'
 /// roots are built in; `anchors` are what the relying party vouches for where no vendor does.

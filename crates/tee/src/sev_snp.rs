@@ -9,7 +9,6 @@
 //!   received.
 //! - `product`: families of processors, and how each lays out a TCB version.
 //! - `hcl`: the wrapper in which Azure's paravisor hands a report out.
-//! - `certificate`: the parts of an X.509 certificate, borrowed; cheap enough to look at every one offered.
 //! - `vek`: what a VCEK or VLEK says of a chip, and whether it fits a report.
 //! - `roots`: AMD's certificates that are built in.
 //! - `chain`: from AMD's root to the key that signed, and revocation.
@@ -19,8 +18,6 @@ mod hcl;
 mod product;
 mod wire;
 
-#[cfg(feature = "verify")]
-mod certificate;
 #[cfg(feature = "verify")]
 mod chain;
 #[cfg(feature = "verify")]

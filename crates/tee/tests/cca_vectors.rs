@@ -82,6 +82,19 @@ mod cca {
         assert_eq!(claims.attributes["personalization_value"].len(), 128);
     }
 
+    /// docs/tee/trustzone.md, "What verification costs".
+    #[test]
+    fn a_collection_costs_two_signatures() {
+        let anchors = anchors("cpak.json");
+        let verifier = trustzone::Verifier::new(&anchors).unwrap();
+        let token = vector("cca-token-01.cbor");
+        for _ in 0..2 {
+            let before = nautilus_tee::signatures_verified();
+            assert!(verifier.verify(&token, &Endorsements::default(), NOW).is_ok());
+            assert_eq!(nautilus_tee::signatures_verified() - before, 2);
+        }
+    }
+
     #[test]
     fn the_wrong_key_does_not_serve() {
         // A good key of another instance.

@@ -7,6 +7,9 @@
 #[path = "keystone_vectors/cases.rs"]
 mod cases;
 #[cfg(test)]
+#[path = "keystone_vectors/cost.rs"]
+mod cost;
+#[cfg(test)]
 #[path = "keystone_vectors/expectations.rs"]
 mod expectations;
 #[cfg(test)]

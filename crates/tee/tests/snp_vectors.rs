@@ -10,6 +10,9 @@ mod chains;
 #[path = "snp_vectors/corpus.rs"]
 mod corpus;
 #[cfg(test)]
+#[path = "snp_vectors/cost.rs"]
+mod cost;
+#[cfg(test)]
 #[path = "snp_vectors/fake.rs"]
 mod fake;
 #[cfg(test)]

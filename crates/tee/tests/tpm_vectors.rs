@@ -13,6 +13,9 @@ mod certificates;
 #[path = "tpm_vectors/container.rs"]
 mod container;
 #[cfg(test)]
+#[path = "tpm_vectors/cost.rs"]
+mod cost;
+#[cfg(test)]
 #[path = "tpm_vectors/enrolment.rs"]
 mod enrolment;
 #[cfg(test)]

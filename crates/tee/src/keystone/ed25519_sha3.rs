@@ -1,9 +1,11 @@
 //! Keystone's signatures: Ed25519 (RFC 8032) with SHA3-512 wherever RFC 8032 has SHA-512. Strict: each valid
 //! signature has one encoding, and no key with which signatures mean nothing is taken.
 
-use ed25519_dalek::hazmat::{ExpandedSecretKey, raw_verify};
-use ed25519_dalek::{Signature, VerifyingKey};
+use ed25519_dalek::VerifyingKey;
+use ed25519_dalek::hazmat::ExpandedSecretKey;
 use sha3::{Digest as _, Sha3_512};
+
+use crate::signature;
 
 /// A public key that only somebody with its private half can sign for.
 pub(super) struct PublicKey(VerifyingKey);
@@ -41,7 +43,7 @@ impl PublicKey {
     pub(super) fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         let (r, _) = signature.split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
         let r_is_sound = VerifyingKey::from_bytes(r).is_ok_and(|r| !r.is_weak());
-        r_is_sound && raw_verify::<Sha3_512>(&self.0, message, &Signature::from_bytes(signature)).is_ok()
+        r_is_sound && signature::by_ed25519_sha3(&self.0, message, signature).is_ok()
     }
 
     /// The key whose private half is made of `seed` (RFC 8032, section 5.1.5): one multiplication of the base

@@ -3,16 +3,11 @@
 //! AWS, *Nitro Enclaves Attestation Process* §3.2.3: a chain under the pinned root, by ECDSA on P-384 with SHA-384
 //! throughout, with validity, basic constraints and key usage of each certificate checked (RFC 5280 §6.1).
 
-use aws_lc_rs::signature::{ECDSA_P384_SHA384_ASN1, UnparsedPublicKey};
 use nautilus_core::{UnixMillis, VerifyError};
-use x509_cert::certificate::Version;
 use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::der::{Decode as _, Encode as _, Reader as _, SliceReader};
-use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
-use x509_cert::spki::AlgorithmIdentifierOwned;
-use x509_cert::{Certificate, TbsCertificate};
 
 use crate::memo::Window;
+use crate::x509::{AuthorityFault, Certificate, Digest, Fault, KeyUsageRule, PublicKey, Scheme, oid};
 
 /// What a verified certificate leaves for the one below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +15,7 @@ pub(super) struct Authority {
     /// Its name, in DER.
     pub subject: Vec<u8>,
     /// Its key, an uncompressed point on P-384.
-    pub key: Vec<u8>,
+    pub key: [u8; 97],
     /// When it and everything above it is valid.
     pub window: Window,
 }
@@ -38,17 +33,15 @@ pub(super) struct Issuers {
 /// What a revocation list is asked about an intermediate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Intermediate {
-    /// Its serial number.
+    /// Its serial number, as a list has it.
     pub serial: Vec<u8>,
     /// Where its issuer publishes a list, as it says itself.
     pub lists: Vec<String>,
 }
 
-const ECDSA_WITH_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
-const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
-const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
-const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
+/// What every signature under AWS's root is.
+pub(super) const SCHEME: Scheme = Scheme::Ecdsa(Digest::Sha384);
+const UNDERSTOOD: [ObjectIdentifier; 2] = [Certificate::BASIC_CONSTRAINTS, Certificate::KEY_USAGE];
 
 /// Verifies the chain from `root`, which must be the bundle's first certificate, to the issuer of the leaf.
 pub(super) fn issuers(root: &[u8], bundle: &[Vec<u8>], now: UnixMillis) -> Result<Issuers, VerifyError> {
@@ -61,11 +54,7 @@ pub(super) fn issuers(root: &[u8], bundle: &[Vec<u8>], now: UnixMillis) -> Resul
     }
     let root = Link::read(first, "root certificate")?;
     root.check_authority(intermediates.len())?;
-    let mut above = Authority {
-        subject: root.subject()?,
-        key: root.key()?,
-        window: root.window_at(now)?,
-    };
+    let mut above = root.authority(root.window_at(now)?)?;
     let mut issuers = Issuers {
         authorities: vec![above.clone()],
         intermediates: Vec::new(),
@@ -79,15 +68,11 @@ pub(super) fn issuers(root: &[u8], bundle: &[Vec<u8>], now: UnixMillis) -> Resul
         link.check_authority(below)?;
         let window = link.window_at(now)?.and(&above.window);
         link.check_issued_by(&above)?;
-        above = Authority {
-            subject: link.subject()?,
-            key: link.key()?,
-            window,
-        };
+        above = link.authority(window)?;
         issuers.authorities.push(above.clone());
         issuers.intermediates.push(Intermediate {
-            serial: link.tbs().serial_number().as_bytes().to_vec(),
-            lists: super::crl::distribution_points(link.tbs()),
+            serial: link.certificate.serial.to_vec(),
+            lists: link.certificate.list_addresses(),
         });
     }
     Ok(issuers)
@@ -99,118 +84,77 @@ pub(super) fn leaf(der: &[u8], issuer: &Authority, now: UnixMillis) -> Result<Au
     link.check_leaf()?;
     let window = link.window_at(now)?;
     link.check_issued_by(issuer)?;
-    Ok(Authority {
-        subject: link.subject()?,
-        key: link.key()?,
-        window,
-    })
+    link.authority(window)
 }
 
 /// A certificate that was read.
 struct Link<'a> {
     name: String,
-    /// What its issuer signed, as it was received.
-    signed: &'a [u8],
-    certificate: Certificate,
+    certificate: Certificate<'a>,
 }
 
 impl<'a> Link<'a> {
     fn read(der: &'a [u8], name: &str) -> Result<Self, VerifyError> {
-        let broken = |error: x509_cert::der::Error| untrusted(format!("{name} does not parse: {error}"));
-        let certificate = Certificate::from_der(der).map_err(broken)?;
+        let certificate = Certificate::parse(der).map_err(|fault| untrusted(format!("{name} {fault}")))?;
         let link = Self {
             name: name.to_owned(),
-            signed: signed_part(der).map_err(broken)?,
             certificate,
         };
         link.check_form()?;
         Ok(link)
     }
 
-    fn tbs(&self) -> &TbsCertificate {
-        self.certificate.tbs_certificate()
-    }
-
     fn refused(&self, what: &str) -> VerifyError {
         untrusted(format!("{} {what}", self.name))
     }
 
+    fn faulty(&self, fault: Fault) -> VerifyError {
+        self.refused(&fault)
+    }
+
     /// What every certificate of the chain has in common.
     fn check_form(&self) -> Result<(), VerifyError> {
-        let tbs = self.tbs();
-        if tbs.version() != Version::V3 {
-            return Err(self.refused("is not of version 3"));
-        }
-        let by_es384 = |id: &AlgorithmIdentifierOwned| id.oid == ECDSA_WITH_SHA384 && id.parameters.is_none();
-        if !by_es384(tbs.signature()) || !by_es384(self.certificate.signature_algorithm()) {
+        if self.certificate.signed.scheme() != Some(SCHEME) {
             return Err(self.refused("is not signed by ECDSA with SHA-384"));
         }
-        let extensions = tbs.extensions().map(Vec::as_slice).unwrap_or_default();
-        let mut seen = std::collections::BTreeSet::new();
-        for extension in extensions {
-            let id = extension.extn_id;
-            if !seen.insert(id) {
-                return Err(self.refused(&format!("has extension {id} twice")));
+        match self.certificate.unknown_critical(&UNDERSTOOD) {
+            Ok(None) => Ok(()),
+            Ok(Some(extension)) => {
+                let id = oid(extension.id);
+                Err(self.refused(&format!("has the unknown critical extension {id}")))
             }
-            if extension.critical && id != BASIC_CONSTRAINTS && id != KEY_USAGE {
-                return Err(self.refused(&format!("has the unknown critical extension {id}")));
-            }
+            Err(fault) => Err(self.faulty(fault)),
         }
-        Ok(())
     }
 
     /// That it may issue certificates, with `below` further authorities under it.
     fn check_authority(&self, below: usize) -> Result<(), VerifyError> {
-        let constraints = self.basic_constraints()?;
-        let Some(constraints) = constraints.filter(|constraints| constraints.ca) else {
-            return Err(self.refused("is of no certificate authority"));
-        };
-        if constraints
-            .path_len_constraint
-            .is_some_and(|most| usize::from(most) < below)
-        {
-            return Err(self.refused(&format!("has {below} authorities below it, more than it allows")));
-        }
-        match self.key_usage()? {
-            Some(usage) if usage.key_cert_sign() => Ok(()),
-            _ => Err(self.refused("is not for signing certificates")),
-        }
+        let checked = self.certificate.check_authority(below, KeyUsageRule::Required);
+        checked.map_err(|fault| match fault {
+            AuthorityFault::NotAuthority => self.refused("is of no certificate authority"),
+            AuthorityFault::TooDeep => {
+                self.refused(&format!("has {below} authorities below it, more than it allows"))
+            }
+            AuthorityFault::NotForCertificates => self.refused("is not for signing certificates"),
+            AuthorityFault::Unreadable(fault) => self.faulty(fault),
+        })
     }
 
     fn check_leaf(&self) -> Result<(), VerifyError> {
-        if self
-            .basic_constraints()?
-            .is_some_and(|constraints| constraints.ca)
-        {
+        let is_authority = self.certificate.is_authority();
+        if is_authority.map_err(|fault| self.faulty(fault))? {
             return Err(self.refused("is of a certificate authority"));
         }
-        match self.key_usage()? {
-            Some(usage) if usage.digital_signature() => Ok(()),
-            _ => Err(self.refused("is not for signing documents")),
+        match self.certificate.key_usage() {
+            Ok(Some(usage)) if usage.digital_signature() => Ok(()),
+            Ok(_) => Err(self.refused("is not for signing documents")),
+            Err(fault) => Err(self.faulty(fault)),
         }
-    }
-
-    fn basic_constraints(&self) -> Result<Option<BasicConstraints>, VerifyError> {
-        let found = self.tbs().get_extension::<BasicConstraints>();
-        let found = found.map_err(|error| self.refused(&format!("has broken basic constraints: {error}")))?;
-        Ok(found.map(|(_, constraints)| constraints))
-    }
-
-    fn key_usage(&self) -> Result<Option<KeyUsage>, VerifyError> {
-        let found = self.tbs().get_extension::<KeyUsage>();
-        let found = found.map_err(|error| self.refused(&format!("has a broken key usage: {error}")))?;
-        Ok(found.map(|(_, usage)| usage))
     }
 
     /// Its time of validity, in which `now` must lie.
     fn window_at(&self, now: UnixMillis) -> Result<Window, VerifyError> {
-        let validity = self.tbs().validity();
-        let millis = |time: &x509_cert::time::Time| UnixMillis::from_secs(time.to_unix_duration().as_secs());
-        let window = Window {
-            from: millis(&validity.not_before),
-            // RFC 5280 §4.1.2.5: through the last second.
-            until: UnixMillis(millis(&validity.not_after).0.saturating_add(999)),
-        };
+        let window = self.certificate.window().map_err(|fault| self.faulty(fault))?;
         if !window.contains(now) {
             let (from, until) = (window.from, window.until);
             return Err(self.refused(&format!("is valid from {from} to {until}, not at {now}")));
@@ -219,50 +163,25 @@ impl<'a> Link<'a> {
     }
 
     fn check_issued_by(&self, issuer: &Authority) -> Result<(), VerifyError> {
-        let name = self.tbs().issuer().to_der();
-        if name.ok().as_ref() != Some(&issuer.subject) {
+        if self.certificate.issuer != issuer.subject {
             return Err(self.refused("names another issuer than the certificate above it"));
         }
-        let signature = self.certificate.signature();
-        let verified = signature.as_bytes().is_some_and(|signature| {
-            UnparsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, &issuer.key)
-                .verify(self.signed, signature)
-                .is_ok()
-        });
-        if !verified {
-            return Err(VerifyError::SignatureInvalid {
-                what: format!("{}, by the certificate above it", self.name),
-            });
+        let verified = self.certificate.signed.verify(&PublicKey::P384(&issuer.key));
+        verified.map_err(|_| VerifyError::SignatureInvalid {
+            what: format!("{}, by the certificate above it", self.name),
+        })
+    }
+
+    fn authority(&self, window: Window) -> Result<Authority, VerifyError> {
+        match self.certificate.key() {
+            Ok(PublicKey::P384(point)) => Ok(Authority {
+                subject: self.certificate.subject.to_vec(),
+                key: *point,
+                window,
+            }),
+            _ => Err(self.refused("has a key that lies not on P-384")),
         }
-        Ok(())
     }
-
-    fn subject(&self) -> Result<Vec<u8>, VerifyError> {
-        let subject = self.tbs().subject().to_der();
-        subject.map_err(|error| self.refused(&format!("has a broken subject: {error}")))
-    }
-
-    fn key(&self) -> Result<Vec<u8>, VerifyError> {
-        let info = self.tbs().subject_public_key_info();
-        let curve = info
-            .algorithm
-            .parameters
-            .as_ref()
-            .and_then(|parameters| parameters.decode_as::<ObjectIdentifier>().ok());
-        let point = info.subject_public_key.as_bytes().unwrap_or_default();
-        if info.algorithm.oid != EC_PUBLIC_KEY || curve != Some(P384) || point.len() != 97 {
-            return Err(self.refused("has a key that lies not on P-384"));
-        }
-        Ok(point.to_vec())
-    }
-}
-
-/// The part of a certificate or of a revocation list that is signed, as it was received.
-pub(super) fn signed_part(der: &[u8]) -> Result<&[u8], x509_cert::der::Error> {
-    let mut reader = SliceReader::new(der)?;
-    let header = x509_cert::der::Header::decode(&mut reader)?;
-    header.tag().assert_eq(x509_cert::der::Tag::Sequence)?;
-    reader.tlv_bytes()
 }
 
 pub(super) const fn untrusted(what: String) -> VerifyError {

@@ -3,45 +3,14 @@
 //! The intermediates name lists of their issuers. AWS's own validation leaves them out (*Nitro Enclaves Attestation
 //! Process* §3.2.3), so that evidence verifies without; where lists came along they are held against the chain.
 
-use aws_lc_rs::signature::{ECDSA_P384_SHA384_ASN1, UnparsedPublicKey};
 use nautilus_core::{Endorsement, EndorsementKind, Endorsements, Revocation, UnixMillis, VerifyError, Want};
-use x509_cert::TbsCertificate;
-use x509_cert::crl::CertificateList;
-use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::der::{Decode as _, Encode as _};
-use x509_cert::ext::pkix::CrlDistributionPoints;
-use x509_cert::ext::pkix::crl::dp::IssuingDistributionPoint;
-use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName};
 
-use super::chain::{Authority, Issuers, signed_part, untrusted};
+use super::chain::{Authority, Issuers, SCHEME, untrusted};
+use crate::signature::Budget;
+use crate::x509::{List, ListParts, PARTIAL_LIST, PublicKey};
 
-const ECDSA_WITH_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
-const AUTHORITY_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
-const CRL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
-const ISSUING_DISTRIBUTION_POINT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.28");
-
-/// Where a certificate says that its issuer publishes a list.
-pub(super) fn distribution_points(certificate: &TbsCertificate) -> Vec<String> {
-    let points = match certificate.get_extension::<CrlDistributionPoints>() {
-        Ok(Some((_, points))) => points.0,
-        _ => return Vec::new(),
-    };
-    points
-        .into_iter()
-        .flat_map(|point| urls(point.distribution_point))
-        .collect()
-}
-
-fn urls(name: Option<DistributionPointName>) -> Vec<String> {
-    let Some(DistributionPointName::FullName(names)) = name else {
-        return Vec::new();
-    };
-    let url = |name| match name {
-        GeneralName::UniformResourceIdentifier(url) => Some(url.as_str().to_owned()),
-        _ => None,
-    };
-    names.into_iter().filter_map(url).collect()
-}
+/// Revocation lists that are verified at most for one document; AWS's chain names two.
+const MAX_LISTS: usize = 16;
 
 /// The lists that a chain names.
 pub(super) fn wants(issuers: &Issuers) -> Vec<Want> {
@@ -64,6 +33,12 @@ pub(super) fn check(
     endorsements: &Endorsements,
     now: UnixMillis,
 ) -> Result<Revocation, VerifyError> {
+    // What is no list at all is of no issuer.
+    let offered: Vec<(&Endorsement, ListParts<'_>)> = endorsements
+        .of_kind(EndorsementKind::Crl)
+        .filter_map(|endorsement| Some((endorsement, ListParts::parse(&endorsement.bytes).ok()?)))
+        .collect();
+    let budget = Budget::of(MAX_LISTS);
     let mut until: Option<UnixMillis> = None;
     let mut missing = Vec::new();
     for (issuer, intermediate) in issuers.authorities.iter().zip(&issuers.intermediates) {
@@ -71,18 +46,16 @@ pub(super) fn check(
             continue;
         }
         let mut checked = false;
-        for endorsement in endorsements.of_kind(EndorsementKind::Crl) {
-            let Some(list) = List::of(endorsement, issuer, &intermediate.lists)? else {
-                continue;
-            };
-            if list.revokes(&intermediate.serial) {
+        for (endorsement, parts) in offered.iter().filter(|(_, list)| list.issuer == issuer.subject) {
+            let list = verify(endorsement, parts, issuer, &intermediate.lists, &budget)?;
+            if list.revoked.contains_key(&intermediate.serial) {
                 let serial = hex::encode(&intermediate.serial);
                 return Err(untrusted(format!(
                     "intermediate certificate {serial} is revoked by the list from {}",
                     endorsement.origin
                 )));
             }
-            let next = list.check_current(endorsement, now)?;
+            let next = check_current(&list, endorsement, now)?;
             until = until.into_iter().chain([next]).min();
             checked = true;
         }
@@ -103,93 +76,55 @@ pub(super) fn check(
     })
 }
 
-/// A list that an authority of the chain signed.
-struct List(CertificateList);
-
-impl List {
-    /// The list in an endorsement, if it is of this issuer.
-    fn of(
-        endorsement: &Endorsement,
-        issuer: &Authority,
-        lists: &[String],
-    ) -> Result<Option<Self>, VerifyError> {
-        let Ok(list) = CertificateList::from_der(&endorsement.bytes) else {
-            return Ok(None);
-        };
-        if list.tbs_cert_list.issuer.to_der().ok().as_ref() != Some(&issuer.subject) {
-            return Ok(None);
-        }
-        let invalid = |what: &str| VerifyError::EndorsementInvalid {
-            origin: endorsement.origin.clone(),
-            what: what.to_owned(),
-        };
-        let signed = signed_part(&endorsement.bytes).map_err(|error| invalid(&error.to_string()))?;
-        let algorithm = &list.signature_algorithm;
-        if algorithm.oid != ECDSA_WITH_SHA384 || list.tbs_cert_list.signature != *algorithm {
-            return Err(invalid("the revocation list is not signed by ECDSA with SHA-384"));
-        }
-        let signature = list.signature.as_bytes().unwrap_or_default();
-        UnparsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, &issuer.key)
-            .verify(signed, signature)
-            .map_err(|_| invalid("the revocation list is not signed by the issuer that it names"))?;
-        if !covers(&list, lists) {
-            return Err(invalid(
-                "the revocation list does not cover the whole of what its issuer issues",
-            ));
-        }
-        Ok(Some(Self(list)))
+/// A list that says that it is of this issuer, if it is.
+fn verify(
+    endorsement: &Endorsement,
+    parts: &ListParts<'_>,
+    issuer: &Authority,
+    addresses: &[String],
+    budget: &Budget,
+) -> Result<List, VerifyError> {
+    let invalid = |what: String| VerifyError::EndorsementInvalid {
+        origin: endorsement.origin.clone(),
+        what,
+    };
+    if parts.signed.scheme() != Some(SCHEME) {
+        let what = "the revocation list is not signed by ECDSA with SHA-384";
+        return Err(invalid(what.to_owned()));
     }
-
-    fn revokes(&self, serial: &[u8]) -> bool {
-        let revoked = self
-            .0
-            .tbs_cert_list
-            .revoked_certificates
-            .as_deref()
-            .unwrap_or_default();
-        revoked
-            .iter()
-            .any(|entry| entry.serial_number.as_bytes() == serial)
+    budget.spend().map_err(|_| {
+        invalid(format!(
+            "the revocation list is one of more than {MAX_LISTS} of the chain: bring fewer"
+        ))
+    })?;
+    parts
+        .signed
+        .verify(&PublicKey::P384(&issuer.key))
+        .map_err(|_| invalid("the revocation list is not signed by the issuer that it names".to_owned()))?;
+    let list = parts.read(&[PARTIAL_LIST]);
+    let list = list.map_err(|fault| invalid(format!("the revocation list {fault}")))?;
+    if !list.covers_authorities_at(addresses) {
+        let what = "the revocation list does not cover the whole of what its issuer issues";
+        return Err(invalid(what.to_owned()));
     }
-
-    /// That the list is current. Gives when the next one is due.
-    fn check_current(&self, endorsement: &Endorsement, now: UnixMillis) -> Result<UnixMillis, VerifyError> {
-        let millis = |time: x509_cert::time::Time| UnixMillis::from_secs(time.to_unix_duration().as_secs());
-        let from = millis(self.0.tbs_cert_list.this_update);
-        let not_current = |what: String| VerifyError::EndorsementNotCurrent {
-            origin: endorsement.origin.clone(),
-            what,
-        };
-        let Some(until) = self.0.tbs_cert_list.next_update.map(millis) else {
-            return Err(not_current("the revocation list says not until when".to_owned()));
-        };
-        if now < from || now > until {
-            return Err(not_current(format!(
-                "the revocation list is of {from} to {until}, now is {now}"
-            )));
-        }
-        Ok(until)
-    }
+    Ok(list)
 }
 
-/// Whether a list speaks of every authority that the issuer certified and of every reason (RFC 5280 §5.2.5), at one
-/// of the places that the certificate names.
-fn covers(list: &CertificateList, lists: &[String]) -> bool {
-    let extensions = list.tbs_cert_list.crl_extensions.as_deref().unwrap_or_default();
-    extensions.iter().all(|extension| match extension.extn_id {
-        AUTHORITY_KEY_IDENTIFIER | CRL_NUMBER => true,
-        ISSUING_DISTRIBUTION_POINT => IssuingDistributionPoint::from_der(extension.extn_value.as_bytes())
-            .is_ok_and(|point| {
-                let partial = point.only_contains_user_certs
-                    || point.only_contains_attribute_certs
-                    || point.indirect_crl
-                    || point.only_some_reasons.is_some();
-                let elsewhere = point.distribution_point.is_some()
-                    && !urls(point.distribution_point)
-                        .iter()
-                        .any(|url| lists.contains(url));
-                !partial && !elsewhere
-            }),
-        _ => !extension.critical,
-    })
+/// That the list is current. Gives when the next one is due.
+fn check_current(list: &List, endorsement: &Endorsement, now: UnixMillis) -> Result<UnixMillis, VerifyError> {
+    let not_current = |what: String| VerifyError::EndorsementNotCurrent {
+        origin: endorsement.origin.clone(),
+        what,
+    };
+    let Some(window) = list.window() else {
+        return Err(not_current("the revocation list says not until when".to_owned()));
+    };
+    let until = UnixMillis::from_secs(window.until.as_secs());
+    if !window.contains(now) {
+        let from = window.from;
+        return Err(not_current(format!(
+            "the revocation list is of {from} to {until}, now is {now}"
+        )));
+    }
+    Ok(until)
 }

@@ -33,9 +33,14 @@ struct Aws {
 type Edit = fn(usize, &mut CertificateParams);
 
 fn issue(edit: Edit, curve_of: fn(usize) -> &'static rcgen::SignatureAlgorithm) -> Aws {
+    issue_levels(LEVELS, edit, curve_of)
+}
+
+fn issue_levels(levels: usize, edit: Edit, curve_of: fn(usize) -> &'static rcgen::SignatureAlgorithm) -> Aws {
+    let leaf = levels - 1;
     let mut issuers: Vec<Issuer<'static, KeyPair>> = Vec::new();
     let (mut cabundle, mut certificate, mut key) = (Vec::new(), Vec::new(), Vec::new());
-    for level in 0..LEVELS {
+    for level in 0..levels {
         let pair = KeyPair::generate_for(curve_of(level)).unwrap();
         let mut params = CertificateParams::default();
         params
@@ -46,19 +51,22 @@ fn issue(edit: Edit, curve_of: fn(usize) -> &'static rcgen::SignatureAlgorithm) 
         params.not_after = date_time_ymd(2026, 1, 1);
         params.is_ca = match level {
             0 => IsCa::Ca(BasicConstraints::Unconstrained),
-            4 => IsCa::ExplicitNoCa,
-            _ => IsCa::Ca(BasicConstraints::Constrained(3 - u8::try_from(level).unwrap())),
+            _ if level == leaf => IsCa::ExplicitNoCa,
+            _ => IsCa::Ca(BasicConstraints::Constrained(
+                u8::try_from(leaf - 1 - level).unwrap(),
+            )),
         };
-        params.key_usages = match level {
-            4 => vec![KeyUsagePurpose::DigitalSignature],
-            _ => vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign],
+        params.key_usages = if level == leaf {
+            vec![KeyUsagePurpose::DigitalSignature]
+        } else {
+            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign]
         };
         if matches!(level, 1 | 2) {
             params.crl_distribution_points = vec![CrlDistributionPoint {
                 uris: vec![format!("http://crl.example/{level}")],
             }];
         }
-        if level == 4 {
+        if level == leaf {
             params.not_before = date_time_ymd(2025, 10, 9);
             params.not_after = date_time_ymd(2025, 10, 10);
         }
@@ -68,7 +76,7 @@ fn issue(edit: Edit, curve_of: fn(usize) -> &'static rcgen::SignatureAlgorithm) 
             Some(issuer) => params.signed_by(&pair, issuer).unwrap(),
         };
         let der = signed.der().to_vec();
-        if level == LEVELS - 1 {
+        if level == leaf {
             certificate = der;
             key = pair.serialize_der();
         } else {
@@ -635,4 +643,64 @@ fn a_list_of_a_part_does_not_serve() {
             "{error:?}"
         );
     }
+}
+
+/// How many signatures it takes to come to a verdict.
+fn cost<T>(verdict: impl FnOnce() -> T) -> (T, u64) {
+    let before = crate::signatures_verified();
+    let verdict = verdict();
+    (verdict, crate::signatures_verified() - before)
+}
+
+/// docs/tee/nitro.md, "What verification costs".
+#[test]
+fn verification_costs_what_is_documented() {
+    let document = GENUINE.document(|_| {});
+    let verifier = Verifier::of_root(&GENUINE.cabundle[0]);
+    let verify = |lists: &[Endorsement]| {
+        let (verdict, cost) = cost(|| verifier.verify(&document, &Endorsements(lists.to_vec()), NOW));
+        assert!(verdict.is_ok(), "{verdict:?}");
+        cost
+    };
+    assert_eq!(verify(&[]), 5, "three intermediates, the leaf, the document");
+    assert_eq!(verify(&[]), 2, "the leaf and the document");
+    let lists = [list(&GENUINE, 0, &[7], 2025), list(&GENUINE, 1, &[], 2026)];
+    assert_eq!(verify(&lists), 4, "and two lists");
+    let foreign = list(&issue(|_, _| {}, p384), 2, &[], 2026);
+    assert_eq!(verify(&[foreign]), 2, "a list that the chain does not name");
+}
+
+#[test]
+fn hostile_documents_cost_no_more_than_the_bound() {
+    const BOUND: u64 = 27;
+    let longest = issue_levels(11, |_, _| {}, p384);
+    assert_eq!(longest.cabundle.len(), 10);
+    let verifier = Verifier::of_root(&longest.cabundle[0]);
+    let mut forged = longest.document(|_| {});
+    *forged.last_mut().unwrap() ^= 1;
+    let (verdict, spent) = cost(|| verifier.verify(&forged, &Endorsements::default(), NOW));
+    assert!(
+        matches!(&verdict, Err(VerifyError::SignatureInvalid { what }) if what.contains("attestation document")),
+        "{verdict:?}"
+    );
+    assert_eq!(spent, 11);
+    let same = list(&longest, 0, &[7], 2025);
+    let verifier = Verifier::of_root(&longest.cabundle[0]);
+    let many = |count: usize| Endorsements(vec![same.clone(); count]);
+    let (verdict, spent) = cost(|| verifier.verify(&longest.document(|_| {}), &many(2000), NOW));
+    assert!(
+        matches!(&verdict, Err(VerifyError::EndorsementInvalid { what, .. }) if what.contains("more than 16")),
+        "{verdict:?}"
+    );
+    assert_eq!(spent, BOUND);
+    let (verdict, spent) = cost(|| verifier.verify(&longest.document(|_| {}), &many(16), NOW));
+    assert!(verdict.is_ok(), "{verdict:?}");
+    assert_eq!(spent, 2 + 16);
+    let one_too_long = issue_levels(12, |_, _| {}, p384);
+    let (verdict, spent) = cost(|| one_too_long.verdict());
+    assert!(
+        matches!(verdict, Err(VerifyError::Malformed { .. })),
+        "{verdict:?}"
+    );
+    assert_eq!(spent, 0);
 }

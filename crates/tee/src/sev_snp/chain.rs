@@ -6,16 +6,24 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, ParsedPublicKey};
+use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, ParsedPublicKey, RSA_PSS_2048_8192_SHA384};
 use nautilus_core::{Endorsement, EndorsementKind, Endorsements, Revocation, UnixMillis, VerifyError};
-use x509_cert::der::Decode as _;
-use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
+use x509_cert::der::asn1::ObjectIdentifier;
 
-use super::certificate::{Fault, List, ListParts, Parts, oid};
 use super::roots::Root;
 use super::vek::{Offered, Vek, authority_name, distinguished_name, root_name};
 use crate::memo::{Key, Memo, Window};
+use crate::signature::Budget;
+use crate::x509::{
+    AuthorityFault, Certificate, Digest, Fault, KeyFault, KeyUsageRule, List, ListParts, PublicKey, Scheme,
+    Signed, oid,
+};
 
+/// Signatures that are verified at most for one report. With one certificate that fits, one authority and one list
+/// there are four; renewed ones of all three that came along do not double it.
+pub(super) const MAX_SIGNATURES: usize = 32;
+/// Bytes of the modulus of AMD's keys: RSA-4096 (AMD 57230).
+const RSA_BYTES: usize = 512;
 /// Lists of one root that are read: AMD has one for its VCEKs and one for its VLEKs.
 const MAX_LISTS: usize = 8;
 /// Endorsement keys that are remembered: the chips of a large fleet.
@@ -32,13 +40,21 @@ pub(super) struct Vouched {
     pub revocation: Revocation,
     /// The last instant at which all of its certificates and the list are current.
     pub until: UnixMillis,
+    /// How many signatures vouch for it, and were tried for that.
+    signatures: usize,
 }
 
 /// What verified before.
 pub(super) struct Memory {
     keys: Memo<Arc<Vouched>>,
     authorities: Memo<Arc<Authority>>,
-    lists: Memo<Arc<List>>,
+    lists: Memo<Arc<RootList>>,
+}
+
+/// A revocation list of a root, and when it is current.
+struct RootList {
+    list: List,
+    window: Window,
 }
 
 struct Authority {
@@ -54,14 +70,17 @@ pub(super) struct Chain<'a> {
     pub origin: &'a str,
     pub offered: &'a Offered<'a>,
     pub endorsements: &'a Endorsements,
+    /// Signatures that may still be verified for the report.
+    pub budget: &'a Budget,
 }
 
 impl Memory {
     pub fn new() -> Self {
-        let weigh = |list: &Arc<List>| {
-            list.serials
-                .iter()
-                .map(|serial| serial.len().saturating_add(64))
+        let weigh = |list: &Arc<RootList>| {
+            list.list
+                .revoked
+                .keys()
+                .map(|serial| serial.len().saturating_add(72))
                 .sum()
         };
         Self {
@@ -90,7 +109,9 @@ impl Chain<'_> {
         );
         content.push(b"lists");
         content.extend(lists.iter().map(|(endorsement, _)| endorsement.bytes.as_slice()));
-        memory.keys.get_or_try(Key::of(&content), now, || {
+        // A verdict must not depend on what is remembered, so that what is costs the budget as much.
+        let before = self.budget.left();
+        let vouched = memory.keys.get_or_try(Key::of(&content), now, || {
             let ark = self.ark(&ark_name, now)?;
             let (issuer, serial) = self.authority(&ark, &authorities, now, memory)?;
             let own = self.check_key(now)?;
@@ -103,9 +124,16 @@ impl Chain<'_> {
                 key,
                 revocation,
                 until,
+                signatures: before.saturating_sub(self.budget.left()),
             };
             Ok((Arc::new(vouched), window))
-        })
+        })?;
+        if self.budget.left() == before {
+            self.budget
+                .spend_again(vouched.signatures)
+                .map_err(|_| exhausted())?;
+        }
+        Ok(vouched)
     }
 
     /// The revocation lists that claim to be of this root. Those of others serve other evidence.
@@ -133,14 +161,14 @@ impl Chain<'_> {
     fn ark(&self, name: &[u8], now: UnixMillis) -> Result<Ark<'_>, VerifyError> {
         let what = root_name(self.root.product);
         let untrusted = |fault: Fault| untrusted(&what, BUILT_IN, &fault);
-        let parts = Parts::parse(&self.root.ark).map_err(untrusted)?;
+        let parts = Certificate::parse(&self.root.ark).map_err(untrusted)?;
         if parts.subject != name || parts.issuer != name {
             return Err(untrusted("has another name".to_owned()));
         }
         let window = parts.window().map_err(untrusted)?;
         check_current(window, now, &what, BUILT_IN)?;
         Ok(Ark {
-            key: parts.rsa_key().map_err(untrusted)?,
+            key: rsa_key(&parts).map_err(untrusted)?,
             parts,
             window,
         })
@@ -151,13 +179,13 @@ impl Chain<'_> {
     fn authority<'b>(
         &'b self,
         ark: &Ark<'_>,
-        offered: &[(&'b Endorsement, Parts<'b>)],
+        offered: &[(&'b Endorsement, Certificate<'b>)],
         now: UnixMillis,
         memory: &Memory,
     ) -> Result<(Arc<Authority>, &'b [u8]), VerifyError> {
         let what = authority_name(self.vek.key, self.root.product);
         let built_in = self.root.authorities.iter().filter_map(|der| {
-            let parts = Parts::parse(der).ok()?;
+            let parts = Certificate::parse(der).ok()?;
             (parts.subject == self.vek.parts.issuer).then_some((BUILT_IN, der.as_slice(), parts))
         });
         let brought = offered
@@ -166,6 +194,7 @@ impl Chain<'_> {
         let mut first = None;
         for (origin, der, parts) in built_in.chain(brought) {
             let check = || {
+                self.spend()?;
                 let authority = memory
                     .authorities
                     .get_or_try(Key::of(&[&self.root.id, der]), now, || {
@@ -173,13 +202,10 @@ impl Chain<'_> {
                         let window = authority.window;
                         Ok((Arc::new(authority), window))
                     })?;
-                self.vek
-                    .parts
-                    .signed
-                    .check_signed_by(&authority.key)
-                    .map_err(|fault| {
-                        untrusted(&self.vek.describe(), self.origin, &format!("{fault} with {what}"))
-                    })?;
+                self.spend()?;
+                check_signed(&self.vek.parts.signed, &authority.key).map_err(|fault| {
+                    untrusted(&self.vek.describe(), self.origin, &format!("{fault} with {what}"))
+                })?;
                 Ok(authority)
             };
             match check() {
@@ -195,6 +221,11 @@ impl Chain<'_> {
         }))
     }
 
+    /// Takes one signature out of the budget, before it is verified.
+    pub fn spend(&self) -> Result<(), VerifyError> {
+        self.budget.spend().map_err(|_| exhausted())
+    }
+
     fn check_key(&self, now: UnixMillis) -> Result<Window, VerifyError> {
         let what = self.vek.describe();
         let window = self
@@ -207,11 +238,15 @@ impl Chain<'_> {
     }
 
     fn public_key(&self) -> Result<ParsedPublicKey, VerifyError> {
-        let point = self.vek.parts.p384_point().and_then(|point| match point {
+        let point = match self.vek.parts.key() {
             // Uncompressed (SEC 1, 2.3.3), the only form that AMD writes.
-            [0x04, ..] if point.len() == 97 => Ok(point),
-            _ => Err("does not certify an uncompressed point on P-384".to_owned()),
-        });
+            Ok(PublicKey::P384(point)) => Ok(point),
+            Err(KeyFault::Point("P-384")) => {
+                Err("does not certify an uncompressed point on P-384".to_owned())
+            }
+            Err(fault @ KeyFault::Unreadable(_)) => Err(fault.to_string()),
+            _ => Err("does not certify a key on P-384".to_owned()),
+        };
         point
             .and_then(|point| {
                 ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point)
@@ -245,8 +280,13 @@ impl Chain<'_> {
                 from: UnixMillis(0),
                 until: UnixMillis(u64::MAX),
             };
+            self.spend()?;
             let list = memory.lists.get_or_try(content, now, || {
-                let read = parts.signed.check_signed_by(&ark.key).and_then(|()| parts.read());
+                let read = check_signed(&parts.signed, &ark.key).and_then(|()| parts.read(&[]));
+                let read = read.and_then(|list| match list.window() {
+                    Some(window) => Ok(RootList { list, window }),
+                    None => Err("does not say when the next one comes".to_owned()),
+                });
                 let named = |fault: Fault| {
                     invalid(
                         &endorsement.origin,
@@ -261,7 +301,7 @@ impl Chain<'_> {
                 (key_serial, &key),
             ];
             for (serial, name) in chain {
-                if list.serials.contains(serial) {
+                if list.list.revoked.contains_key(serial) {
                     let serial = hex::encode(serial);
                     let what = format!(
                         "{name}, serial number 0x{serial}, is revoked by the list from {}",
@@ -270,10 +310,7 @@ impl Chain<'_> {
                     return Err(VerifyError::Untrusted { what });
                 }
             }
-            let window = Window {
-                from: list.this_update,
-                until: list.next_update,
-            };
+            let window = list.window;
             if window.contains(now) {
                 newest = newest
                     .into_iter()
@@ -305,28 +342,37 @@ impl Chain<'_> {
     }
 }
 
+/// That finding the report's chain costs too much.
+pub(super) fn exhausted() -> VerifyError {
+    VerifyError::Untrusted {
+        what: format!(
+            "more than {MAX_SIGNATURES} signatures would have to be verified to tell which of the certificates and \
+             lists that came along belong to the report: bring fewer"
+        ),
+    }
+}
+
 struct Ark<'a> {
-    parts: Parts<'a>,
+    parts: Certificate<'a>,
     key: ParsedPublicKey,
     window: Window,
 }
 
 fn check_authority(
     ark: &Ark<'_>,
-    parts: &Parts<'_>,
+    parts: &Certificate<'_>,
     now: UnixMillis,
     what: &str,
     origin: &str,
 ) -> Result<Authority, VerifyError> {
-    let check = || -> Result<(ParsedPublicKey, Window), Fault> {
-        if parts.issuer != ark.parts.subject {
-            return Err("is not of the root of its product".to_owned());
-        }
-        check_may_certify(parts)?;
-        parts.signed.check_signed_by(&ark.key)?;
-        Ok((parts.rsa_key()?, parts.window()?))
-    };
-    let (key, window) = check().map_err(|fault| untrusted(what, origin, &fault))?;
+    let untrusted = |fault: Fault| untrusted(what, origin, &fault);
+    if parts.issuer != ark.parts.subject {
+        return Err(untrusted("is not of the root of its product".to_owned()));
+    }
+    check_may_certify(parts).map_err(untrusted)?;
+    check_signed(&parts.signed, &ark.key).map_err(untrusted)?;
+    let key = rsa_key(parts).map_err(untrusted)?;
+    let window = parts.window().map_err(untrusted)?;
     check_current(window, now, what, origin)?;
     Ok(Authority {
         key,
@@ -334,35 +380,45 @@ fn check_authority(
     })
 }
 
-/// RFC 5280, 4.2.1.3 and 4.2.1.9. What an authority certifies has no authority, so its path length does not
-/// matter.
-fn check_may_certify(parts: &Parts<'_>) -> Result<(), Fault> {
-    const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
-    const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
-    let (mut is_authority, mut certifies) = (false, false);
-    for extension in parts.extensions()? {
-        match extension.id {
-            BASIC_CONSTRAINTS => {
-                is_authority =
-                    BasicConstraints::from_der(extension.value).is_ok_and(|constraints| constraints.ca);
-            }
-            KEY_USAGE => {
-                certifies = KeyUsage::from_der(extension.value).is_ok_and(|usage| usage.key_cert_sign());
-            }
-            id if extension.critical => {
-                return Err(format!(
-                    "has the critical extension {}, which is unknown",
-                    oid(id)
-                ));
-            }
-            _ => {}
+/// RFC 5280, 4.2.1.3 and 4.2.1.9. What an authority certifies has no authority.
+fn check_may_certify(parts: &Certificate<'_>) -> Result<(), Fault> {
+    const UNDERSTOOD: [ObjectIdentifier; 2] = [Certificate::BASIC_CONSTRAINTS, Certificate::KEY_USAGE];
+    if let Some(extension) = parts.unknown_critical(&UNDERSTOOD)? {
+        return Err(format!(
+            "has the critical extension {}, which is unknown",
+            oid(extension.id)
+        ));
+    }
+    let checked = parts.check_authority(0, KeyUsageRule::Required);
+    checked.map_err(|fault| match fault {
+        AuthorityFault::NotAuthority | AuthorityFault::TooDeep => "is not that of an authority".to_owned(),
+        AuthorityFault::NotForCertificates => "is not for certifying".to_owned(),
+        AuthorityFault::Unreadable(fault) => fault,
+    })
+}
+
+/// An RSA key of 4,096 bits, which all of AMD's authorities have (AMD 57230).
+fn rsa_key(parts: &Certificate<'_>) -> Result<ParsedPublicKey, Fault> {
+    let key = match parts.key() {
+        Ok(PublicKey::Rsa {
+            modulus, der, plain, ..
+        }) if plain && modulus.len() == RSA_BYTES => {
+            ParsedPublicKey::new(&RSA_PSS_2048_8192_SHA384, der).ok()
         }
+        Err(fault @ KeyFault::Unreadable(_)) => return Err(fault.to_string()),
+        _ => None,
+    };
+    key.ok_or_else(|| "does not certify an RSA key of 4096 bits".to_owned())
+}
+
+/// That `issuer` signed it, with RSASSA-PSS, SHA-384 and a salt of 48 bytes (AMD 57230).
+fn check_signed(signed: &Signed<'_>, issuer: &ParsedPublicKey) -> Result<(), Fault> {
+    if signed.scheme() != Some(Scheme::RsaPss(Digest::Sha384)) {
+        return Err("is not signed with RSASSA-PSS, SHA-384 and a salt of 48 bytes".to_owned());
     }
-    match (is_authority, certifies) {
-        (false, _) => Err("is not that of an authority".to_owned()),
-        (true, false) => Err("is not for certifying".to_owned()),
-        (true, true) => Ok(()),
-    }
+    signed
+        .verify_by(issuer)
+        .map_err(|_| "has a signature that does not verify".to_owned())
 }
 
 fn check_current(window: Window, now: UnixMillis, what: &str, origin: &str) -> Result<(), VerifyError> {

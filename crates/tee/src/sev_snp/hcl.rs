@@ -7,7 +7,9 @@
 //! in the NV index of real machines: header, report, data header, runtime data, then zeros up to the index's
 //! 2,600 bytes.
 
-use nautilus_core::{UnsignedFact, VerifyError};
+#[cfg(feature = "verify")]
+use nautilus_core::UnsignedFact;
+use nautilus_core::VerifyError;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use super::wire::Report;
@@ -151,6 +153,7 @@ impl Hcl {
     }
 
     /// What no signature covers and is not as it usually is.
+    #[cfg(feature = "verify")]
     pub(crate) fn facts(&self) -> Vec<UnsignedFact> {
         let mut facts = Vec::new();
         if self.version != 1 {

@@ -38,16 +38,8 @@ pub(crate) struct Part {
     /// Which byte of `TCB_VERSION` it is.
     pub byte: usize,
     /// The parameter of AMD's key distribution service.
-    #[cfg_attr(
-        not(feature = "verify"),
-        expect(dead_code, reason = "only verification asks for endorsements")
-    )]
     pub parameter: &'static str,
     /// The last arc of the certificate extension 1.3.6.1.4.1.3704.1.3.
-    #[cfg_attr(
-        not(feature = "verify"),
-        expect(dead_code, reason = "only verification reads certificates")
-    )]
     pub arc: u8,
 }
 
@@ -132,6 +124,7 @@ impl TcbVersion {
     }
 
     /// The first byte that the product reserves and that is not zero.
+    #[cfg(feature = "verify")]
     pub(crate) fn reserved(self, product: Product) -> Option<usize> {
         let reserved = |byte: &usize| product.parts().iter().all(|part| part.byte != *byte);
         (0..self.0.len())

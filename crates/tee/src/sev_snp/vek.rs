@@ -10,9 +10,9 @@ use x509_cert::der::asn1::{Ia5StringRef, OctetStringRef};
 use x509_cert::der::{Decode as _, Error};
 use x509_cert::ext::pkix::BasicConstraints;
 
-use super::certificate::{Extension, Fault, Parts, oid};
 use super::product::Product;
 use super::wire::{Report, SigningKey};
+use crate::x509::{Certificate, Extension, Fault, oid};
 
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 // 1.3.6.1.4.1.3704.1 and one arc more.
@@ -31,7 +31,7 @@ const MAX_AUTHORITIES: usize = 4;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Vek<'a> {
     pub der: &'a [u8],
-    pub parts: Parts<'a>,
+    pub parts: Certificate<'a>,
     pub key: SigningKey,
     pub product: Product,
     /// The product's name with its stepping, such as `Milan-B0`.
@@ -58,7 +58,7 @@ pub(super) struct Offered<'a> {
     veks: Vec<(&'a Endorsement, Vek<'a>)>,
     /// Endorsement keys that say something they must not, and certificates that are none.
     unusable: Option<(&'a Endorsement, Fault)>,
-    others: Vec<(&'a Endorsement, Parts<'a>)>,
+    others: Vec<(&'a Endorsement, Certificate<'a>)>,
 }
 
 impl<'a> Offered<'a> {
@@ -70,7 +70,7 @@ impl<'a> Offered<'a> {
             others: Vec::new(),
         };
         for endorsement in endorsements.of_kind(EndorsementKind::Certificate) {
-            let read = Parts::parse(&endorsement.bytes)
+            let read = Certificate::parse(&endorsement.bytes)
                 .and_then(|parts| Vek::read(&endorsement.bytes, parts).map(|vek| (parts, vek)));
             match read {
                 Ok((_, Some(vek))) => offered.veks.push((endorsement, vek)),
@@ -124,7 +124,7 @@ impl<'a> Offered<'a> {
         &self,
         subject: &[u8],
         built_in: &[Vec<u8>],
-    ) -> impl Iterator<Item = (&'a Endorsement, Parts<'a>)> {
+    ) -> impl Iterator<Item = (&'a Endorsement, Certificate<'a>)> {
         self.others
             .iter()
             .filter(move |(endorsement, parts)| {
@@ -140,7 +140,7 @@ impl<'a> Vek<'a> {
     ///
     /// # Errors
     /// If it does, and then says something else than AMD writes into such a certificate.
-    pub fn read(der: &'a [u8], parts: Parts<'a>) -> Result<Option<Self>, Fault> {
+    pub fn read(der: &'a [u8], parts: Certificate<'a>) -> Result<Option<Self>, Fault> {
         let names = &*NAMES;
         let key = if parts.subject == names.vcek {
             SigningKey::Vcek

@@ -7,13 +7,14 @@ use nautilus_core::{
     UnixMillis, UnsignedFact, VerifyError, Want,
 };
 
-use super::chain::{Chain, Memory, Vouched};
+use super::chain::{Chain, MAX_SIGNATURES, Memory, Vouched, exhausted};
 use super::claims;
 use super::hcl::{self, Hcl, parse_hcl};
 use super::product::Product;
 use super::roots::Root;
 use super::vek::{Offered, Vek, root_name};
 use super::wire::{REPORT_LEN, Report, SIGNED_LEN, SigningKey, parse_report, recognises};
+use crate::signature::{self, Budget};
 
 /// AMD's key distribution service.
 const KDS: &str = "https://kdsintf.amd.com";
@@ -119,6 +120,7 @@ impl Verifier {
         (endorsement, vek): (&Endorsement, Vek<'_>),
         offered: &Offered<'_>,
         endorsements: &Endorsements,
+        budget: &Budget,
         now: UnixMillis,
     ) -> Result<Arc<Vouched>, VerifyError> {
         let report = parsed.report();
@@ -132,14 +134,15 @@ impl Verifier {
             origin: &endorsement.origin,
             offered,
             endorsements,
+            budget,
         };
         let vouched = chain.verify(now, &self.memory)?;
-        vouched
-            .key
-            .verify_sig(parsed.signed, &report.signature)
-            .map_err(|_| VerifyError::SignatureInvalid {
+        chain.spend()?;
+        signature::by_key(&vouched.key, parsed.signed, &report.signature).map_err(|_| {
+            VerifyError::SignatureInvalid {
                 what: format!("report, by the {} from {}", vek.describe(), endorsement.origin),
-            })?;
+            }
+        })?;
         Ok(vouched)
     }
 }
@@ -183,10 +186,12 @@ impl TeeVerifier for Verifier {
         check_keys(report)?;
         report.product()?;
         let offered = Offered::scan(endorsements);
+        let budget = Budget::of(MAX_SIGNATURES);
         let mut first = None;
         for fit in offered.fitting(report)? {
-            match self.verify_with(&parsed, fit, &offered, endorsements, now) {
+            match self.verify_with(&parsed, fit, &offered, endorsements, &budget, now) {
                 Ok(vouched) => return parsed.claims(&fit.1, &vouched),
+                Err(_) if budget.is_overdrawn() => return Err(exhausted()),
                 Err(error) => {
                     first.get_or_insert(error);
                 }

@@ -180,6 +180,7 @@ impl Report {
     }
 
     /// The bytes of `CHIP_ID` that name a chip of `product`; none if it is masked.
+    #[cfg(feature = "verify")]
     pub(crate) fn hwid(&self, product: Product) -> Option<&[u8]> {
         (self.chip_id != [0; 64])
             .then(|| self.chip_id.get(..product.hwid_len()))

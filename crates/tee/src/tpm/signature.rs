@@ -5,13 +5,13 @@ use aws_lc_rs::signature::{
     ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, EcdsaVerificationAlgorithm, RSA_PKCS1_2048_8192_SHA256,
     RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256,
     RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaPssSaltLength, RsaPublicKeyComponents,
-    UnparsedPublicKey,
 };
 use nautilus_core::{UnsignedFact, VerifyError};
 
 use super::public::{Curve, Public, PublicKey};
 use super::spki;
 use super::wire::{ALG_RSASSA, AlgorithmId, HashAlgorithm, Signature};
+use crate::signature::{by_bytes, by_rsa};
 
 /// Half the order of P-256, rounded down (FIPS 186-4, D.1.2.3).
 const HALF_ORDER_P256: [u8; 32] = [
@@ -86,7 +86,7 @@ fn verify_rsa(
             HashAlgorithm::Sha384 => &RSA_PKCS1_2048_8192_SHA384,
             HashAlgorithm::Sha512 => &RSA_PKCS1_2048_8192_SHA512,
         };
-        return key.verify(parameters, attest, signature).map_err(refused);
+        return by_rsa(parameters, &key, attest, signature).map_err(refused);
     }
     let (digest_salt, longest_salt) = match hash {
         HashAlgorithm::Sha256 => (RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256),
@@ -96,8 +96,8 @@ fn verify_rsa(
     // A TPM salts with as many bytes as the key has room for, or with as many as the digest has where it follows
     // FIPS 186-4 (part 1, annex B.7, "RSASSA_PSS").
     let longest_salt = longest_salt.with_pss_salt_length(RsaPssSaltLength::Max);
-    key.verify(&digest_salt, attest, signature)
-        .or_else(|_| key.verify(&longest_salt, attest, signature))
+    by_rsa(&digest_salt, &key, attest, signature)
+        .or_else(|_| by_rsa(&longest_salt, &key, attest, signature))
         .map_err(refused)
 }
 
@@ -117,8 +117,7 @@ fn verify_ecdsa(
     };
     let signature = in_der(curve, r, s)
         .ok_or_else(|| invalid("r or s is no number below the curve's order".to_owned()))?;
-    UnparsedPublicKey::new(algorithm, point)
-        .verify(attest, &signature)
+    by_bytes(algorithm, point, attest, &signature)
         .map_err(|_| invalid("it is not the attestation key's over this quote".to_owned()))
 }
 

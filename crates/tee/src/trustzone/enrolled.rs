@@ -59,6 +59,8 @@ pub(crate) fn is_published(key: &Key) -> bool {
 
 /// Most keys in one anchor: a token that does not say which signed it is tried with each.
 const MAX_KEYS: usize = 1024;
+/// Most keys that are tried on one token.
+const MAX_TRIED: usize = 16;
 
 impl Keys {
     /// The keys of a role. An anchor is a public key or a certificate in PEM or DER, or JSON: a JWK, a JWK set, or a
@@ -73,12 +75,12 @@ impl Keys {
 
     /// The enrolled key that signed. A key that names a device signs for that device alone.
     pub fn signer(&self, signed: &Signed<'_>, device: Device<'_>, what: &str) -> Result<&Key, VerifyError> {
-        let mut candidates = self
+        let candidates: Vec<&Enrolled> = self
             .keys
             .iter()
             .filter(|enrolled| enrolled.key.algorithm() == signed.algorithm && enrolled.is_of(device))
-            .peekable();
-        if candidates.peek().is_none() {
+            .collect();
+        if candidates.is_empty() {
             let (role, instance) = (self.role, hex::encode(device.instance_id));
             let algorithm = signed.algorithm.name();
             return Err(VerifyError::KeyNotEnrolled {
@@ -88,7 +90,17 @@ impl Keys {
                 ),
             });
         }
-        if let Some(enrolled) = candidates.find(|enrolled| signed.is_by(&enrolled.key)) {
+        if candidates.len() > MAX_TRIED {
+            return Err(VerifyError::Unsupported {
+                what: format!(
+                    "{what}, which {} enrolled keys could have signed where at most {MAX_TRIED} are tried: say in trust \
+                     anchor `{}` which `instance-id` each is for",
+                    candidates.len(),
+                    self.role
+                ),
+            });
+        }
+        if let Some(enrolled) = candidates.iter().find(|enrolled| signed.is_by(&enrolled.key)) {
             return Ok(&enrolled.key);
         }
         let what = if signed.is_unkeyed() {

@@ -50,6 +50,29 @@ fn evidence_without_a_key_id_is_tried_on_few_keys_and_with_one_on_its_own() {
     );
 }
 
+/// docs/tee/trustzone.md.
+#[test]
+fn evidence_costs_one_signature_or_as_many_as_keys_are_tried() {
+    let case = genuine();
+    let nonce = case.nonce();
+    let spent = |keys: usize, container: &Value| {
+        let set = trusting(crowd(keys));
+        let before = nautilus_tee::signatures_verified();
+        let verdict = verify(&set, container, Binding::ReportData(&nonce));
+        (verdict.is_ok(), nautilus_tee::signatures_verified() - before)
+    };
+    let mut named = case.container(&nonce);
+    named["key_id"] = json!(key_id(&case.pubkey));
+    assert_eq!(spent(500, &named), (true, 1));
+    assert_eq!(spent(0, &case.container(&nonce)), (true, 1));
+    let mut forged = case.container(&nonce);
+    let mut output = case.output();
+    output[40] ^= 1;
+    forged["output"] = json!(base64(&output));
+    assert_eq!(spent(15, &forged), (false, 16));
+    assert_eq!(spent(16, &forged), (false, 0));
+}
+
 #[test]
 fn a_key_id_that_is_not_the_signer_s_does_not_help() {
     let case = genuine();

@@ -61,6 +61,34 @@ fn every_form_serves() {
     }
 }
 
+/// docs/tee/trustzone.md, "What verification costs".
+#[test]
+fn at_most_sixteen_keys_are_tried() {
+    let verdict = |others: usize, name: bool| {
+        let mut keys: Vec<serde_json::Value> = (0..others).map(|_| Device::es256().jwk()).collect();
+        if name {
+            let instance = INSTANCE.replace("48", "49");
+            let named = |key| serde_json::json!({"pkey": key, "instance-id": instance});
+            keys = keys.into_iter().map(named).collect();
+        }
+        keys.push(tf_m_jwk());
+        let list = serde_json::Value::Array(keys).to_string();
+        let before = nautilus_tee::signatures_verified();
+        let verdict = verify(&tf_m_token(), &anchor(AnchorRole::PsaKey, list));
+        (verdict, nautilus_tee::signatures_verified() - before)
+    };
+    let (found, spent) = verdict(15, false);
+    assert!(found.is_ok() && spent == 16, "{spent} {found:?}");
+    let (refused, spent) = verdict(16, false);
+    assert!(
+        matches!(&refused, Err(VerifyError::Unsupported { what }) if what.contains("17 enrolled keys")),
+        "{refused:?}"
+    );
+    assert_eq!(spent, 0);
+    let (found, spent) = verdict(100, true);
+    assert!(found.is_ok() && spent == 1, "{spent} {found:?}");
+}
+
 #[test]
 fn a_key_that_names_another_device_does_not_serve() {
     let mut other = INSTANCE.to_owned();

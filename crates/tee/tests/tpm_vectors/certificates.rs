@@ -54,7 +54,7 @@ pub fn aik() -> ExtendedKeyUsagePurpose {
     ExtendedKeyUsagePurpose::Other(vec![2, 23, 133, 8, 3])
 }
 
-fn leaf() -> CertificateParams {
+pub fn leaf() -> CertificateParams {
     let mut params = params("AK of machine 1");
     params.serial_number = Some(SerialNumber::from(77u64));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -66,14 +66,14 @@ fn leaf() -> CertificateParams {
 }
 
 /// Root, issuing authority, and an attestation key with its quote.
-struct World {
-    root: (CertificateParams, KeyPair),
-    issuing: (CertificateParams, KeyPair),
-    ak: EccAk,
+pub struct World {
+    pub root: (CertificateParams, KeyPair),
+    pub issuing: (CertificateParams, KeyPair),
+    pub ak: EccAk,
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with_issuing(ca("Issuing CA"))
     }
 
@@ -89,7 +89,7 @@ impl World {
         self.root.0.self_signed(&self.root.1).unwrap().der().to_vec()
     }
 
-    fn issuing_der(&self) -> Vec<u8> {
+    pub fn issuing_der(&self) -> Vec<u8> {
         let by_root = Issuer::from_params(&self.root.0, &self.root.1);
         self.issuing
             .0
@@ -99,7 +99,7 @@ impl World {
             .to_vec()
     }
 
-    fn evidence(&self, leaf: &CertificateParams) -> Evidence {
+    pub fn evidence(&self, leaf: &CertificateParams) -> Evidence {
         let by_issuing = Issuer::from_params(&self.issuing.0, &self.issuing.1);
         let point = self.ak.key.public_key().as_ref();
         let key = Certified(&rcgen::PKCS_ECDSA_P256_SHA256, point);
@@ -108,7 +108,7 @@ impl World {
         evidence
     }
 
-    fn crl(&self, revoked: &[u64], next_update: i32) -> Vec<u8> {
+    pub fn crl(&self, revoked: &[u64], next_update: i32) -> Vec<u8> {
         let by_issuing = Issuer::from_params(&self.issuing.0, &self.issuing.1);
         let entry = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
@@ -127,7 +127,7 @@ impl World {
         list.signed_by(&by_issuing).unwrap().der().to_vec()
     }
 
-    fn verify(
+    pub fn verify(
         &self,
         evidence: &Evidence,
         brought: &[(EndorsementKind, Vec<u8>)],

@@ -1,4 +1,5 @@
-use ed25519_dalek::hazmat::raw_sign;
+use ed25519_dalek::Signature;
+use ed25519_dalek::hazmat::{raw_sign, raw_verify};
 use sha2::Sha512;
 
 use super::*;

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::OpteeEvidence;
 use super::wire::MODULUS_LEN;
 use crate::key_file::{self, KeyForm, RsaNumbers};
+use crate::signature;
 
 /// Shortest modulus whose signatures count (NIST SP 800-131A, section 3).
 const MIN_BITS: usize = 2048;
@@ -67,7 +68,7 @@ impl Enrolled {
         // OP-TEE gives the signature function SHA-256(message), which is what PSS signs: nothing is hashed twice.
         let signer = candidates
             .iter()
-            .find(|key| key.verifying.verify_sig(&message, &evidence.signature).is_ok());
+            .find(|key| signature::by_key(&key.verifying, &message, &evidence.signature).is_ok());
         signer.copied().ok_or_else(|| VerifyError::SignatureInvalid {
             what: match candidates.as_slice() {
                 [key] => format!(

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use dcap_qvl::QuoteCollateralV3;
 use nautilus_core::{
-    AnchorRole, Endorsement, EndorsementKind, Endorsements, Evidence, TeeKind, TrustAnchor, TrustAnchors,
-    UnixMillis, VerifierSet,
+    Endorsement, EndorsementKind, Endorsements, Evidence, TeeKind, TrustAnchors, UnixMillis, VerifierSet,
 };
 
 /// Evidence with all that its verification needs.

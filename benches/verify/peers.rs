@@ -77,7 +77,7 @@ impl Sev {
     }
 
     pub fn verify(&self, report: &[u8]) -> Result<()> {
-        let report = AttestationReport::from_bytes(report.try_into()?)?;
+        let report = AttestationReport::from_bytes(report)?;
         (&self.chain, &report).verify()?;
         Ok(())
     }

@@ -72,12 +72,14 @@ impl Failure {
     }
 }
 
-/// Text that may quote hostile input, with its control characters written out: evidence must not move the
-/// cursor over the verdict on it.
+/// Text that may quote hostile input, with its control characters written out, those that turn the direction of
+/// writing among them: evidence must not move the cursor over the verdict on it.
 pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() {
+        let turns =
+            matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if character.is_control() || turns {
             printable.extend(character.escape_default());
         } else {
             printable.push(character);

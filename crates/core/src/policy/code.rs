@@ -44,11 +44,9 @@ const PROGRAMS: &[Program] = &[
     program(&[TeeKind::TrustZone], &["rim"]),
     // PSA: the software components of the token.
     program(&[TeeKind::TrustZone], &[SOFTWARE]),
-    // What the firmware started; the files that GRUB read, the kernel among them; a unified kernel image (TCG PC
-    // Client Platform Firmware Profile §3.3.4; UAPI group, "Linux TPM PCR Registry"). PCR 0 is the firmware alone.
+    // What the firmware started (TCG PC Client Platform Firmware Profile §3.3.4). PCR 0 is the firmware alone, and
+    // PCRs from 8 on are extended by what was started: whoever starts something else gives them any value.
     program(&[TeeKind::Tpm], &["pcr4"]),
-    program(&[TeeKind::Tpm], &["pcr9"]),
-    program(&[TeeKind::Tpm], &["pcr11"]),
 ];
 
 /// Any software component of a PSA token.

@@ -361,9 +361,9 @@ fn push_attributes(text: &mut String, claims: &Claims) {
 }
 
 /// Whether an attribute is a version of the platform, where its vendor publishes no levels: its floor is the TCB
-/// that the machine had.
+/// that the machine had. Only the reported one is bound to the key that signed.
 fn is_floor(tee: TeeKind, name: &str) -> bool {
-    tee == TeeKind::Sev && name.starts_with("committed_tcb_")
+    tee == TeeKind::Sev && name.starts_with("reported_tcb_")
 }
 
 /// Text as YAML has it: JSON's form of a string is one of YAML's.

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use nautilus_core::{
-    AnchorRole, Appraisal, AppraisalVerdict, Binding, Challenge, Claims, Digest32, Endorsements, Evidence,
-    EvidenceFile, Finding, MAX_EVIDENCE, MAX_EVIDENCE_FILE, Policy, ReferenceValue, Revocation, Tcb, TeeKind,
-    UnixMillis, Verified, VerifierSet, VerifyError,
+    AnchorRole, Appraisal, AppraisalVerdict, Binding, Challenge, Claims, Digest32, EndorsementKind,
+    Endorsements, Evidence, EvidenceFile, Finding, MAX_EVIDENCE, MAX_EVIDENCE_FILE, Policy, ReferenceValue,
+    Revocation, Tcb, TeeKind, UnixMillis, Verified, VerifierSet, VerifyError,
 };
 use nautilus_endorsements::{Ask, Update};
 use nautilus_verifier::now;
@@ -280,6 +280,15 @@ pub fn verify_with(
             let all = own.0.iter().chain(&brought.0).cloned().collect();
             set.verify(evidence, binding, &Endorsements(all), at)
         }
+        // Lists can only take away.
+        Ok(claims) if matches!(claims.revocation, Revocation::Unchecked { .. }) => {
+            let lists: Vec<_> = brought.of_kind(EndorsementKind::Crl).collect();
+            if lists.is_empty() {
+                return Ok(claims);
+            }
+            let all = own.0.iter().chain(lists).cloned().collect();
+            set.verify(evidence, binding, &Endorsements(all), at)
+        }
         result => result,
     }
 }
@@ -364,11 +373,12 @@ fn read_evidence_file(bytes: &[u8]) -> Result<Input, VerifyError> {
 
 /// What is true of genuine evidence, as findings beside a policy's.
 fn truths(claims: &Claims) -> Vec<Finding> {
-    let family = claims.device.family.as_deref().unwrap_or("unknown");
+    let family = claims.device.family.as_ref();
+    let family = family.map_or_else(String::new, |family| format!(", family {family}"));
     let mut facts = vec![Finding::new(
         "genuine",
         true,
-        format!("signed by a {} device, family {family}", claims.tee),
+        format!("signed by a {} device{family}", claims.tee),
     )];
     facts.push(match claims.unchecked_binding() {
         Some(why) => Finding::unchecked("report data", why),
@@ -453,9 +463,13 @@ fn advice(tee: Option<TeeKind>, error: &VerifyError) -> Vec<String> {
             );
             lines.extend(roles_of(tee).iter().map(|role| format!("  --trust {role}=PATH")));
         }
-        VerifyError::NotRecognised => {
-            lines.push("If you know whose evidence it is, say so with --tee NAME.".to_owned());
-        }
+        VerifyError::NotRecognised => lines.push(match tee {
+            None => "If you know whose evidence it is, say so with --tee NAME.".to_owned(),
+            // A signature alone does not tell what it is over: such evidence travels in a container.
+            Some(tee) => format!(
+                "Which forms of its evidence are read, and how to put its parts together: docs/tee/{tee}.md"
+            ),
+        }),
         VerifyError::NotAccepted { tee: TeeKind::Simulated } => lines.push(
             "To try it all the same, add --dangerous-allow-simulated, and --data-dir DIR of the node that made it."
                 .to_owned(),

@@ -231,6 +231,7 @@ impl<'a> Vek<'a> {
             .split_once('-')
             .map_or(product_name, |(family, _)| family);
         if family != product.as_str() {
+            let product_name: String = product_name.chars().take(32).collect();
             return Err(format!(
                 "is of product {product_name:?}, but of the issuer of product {product}"
             ));

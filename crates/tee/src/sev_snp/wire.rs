@@ -9,6 +9,9 @@ use super::hcl;
 use super::product::{CpuId, Product, TcbVersion};
 use crate::dcap::wire::{Reader, malformed, unsupported};
 
+/// The lowest of the four privilege levels of a guest.
+const MAX_VMPL: u32 = 3;
+
 /// Length of a report with its signature.
 pub const REPORT_LEN: usize = 0x4a0;
 /// The bytes that the signature covers, from the start.
@@ -203,6 +206,12 @@ impl Report {
         let family_id = reader.array("family id")?;
         let image_id = reader.array("image id")?;
         let vmpl = reader.u32("VMPL")?;
+        // The hypervisor may ask for reports too, with no say of the guest (SEV-SNP ABI, MSG_REPORT_RSP): they have
+        // all ones here.
+        if vmpl > MAX_VMPL {
+            let what = format!("the report was asked for at VMPL {vmpl:#x}, which is no guest's");
+            return Err(VerifyError::AttributeInvalid { what });
+        }
         let algorithm = reader.u32("signature algorithm")?;
         if algorithm != ECDSA_P384_SHA384 {
             return Err(unsupported(format!(

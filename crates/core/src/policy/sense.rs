@@ -6,9 +6,10 @@ use super::in_force::{named, within};
 use super::{AgeRule, Because, PolicyError, RevocationRule, Rules, Section};
 use crate::{Expect, Measurement, TeeKind};
 
-/// PCRs that a running system can reset: 16 is for debugging, 23 for applications (TCG PC Client Platform TPM
-/// Profile, "PCR Attributes"). Their values say what some program chose to extend after a reset.
-pub(super) const RESETTABLE: [&str; 2] = ["pcr16", "pcr23"];
+/// PCRs that a running system can reset: 16 is for debugging, 23 for applications, 20 to 22 for whoever reaches
+/// locality 2 (TCG PC Client Platform TPM Profile, "PCR Attributes"). Their values say what some program chose to
+/// extend after a reset.
+pub(super) const RESETTABLE: [&str; 5] = ["pcr16", "pcr20", "pcr21", "pcr22", "pcr23"];
 /// Digest sizes of the banks that TPMs and Nitro have, in bytes.
 const BANKS: [usize; 4] = [20, 32, 48, 64];
 const WRITE_LIST_OR_IGNORE: &str = "write one_of or ignore";

@@ -1052,7 +1052,8 @@ fn warnings_name_what_lets_more_pass_than_it_seems() {
         [
             "assurance",
             "per_tee.sev.tcb_status",
-            "per_tee.sev.tcb_evaluation"
+            "per_tee.sev.tcb_evaluation",
+            "per_tee.tpm.pcr_policy.pcr4"
         ]
     );
     // A TEE that is let pass, and whose code nobody pins.
@@ -1105,4 +1106,22 @@ fn a_policy_explains_itself() {
         not_asked.contains(&"the registers pcr0, pcr2, pcr7, pcr9: no rule names them".to_owned()),
         "{not_asked:?}"
     );
+}
+
+#[test]
+fn a_policy_that_pins_the_first_part_alone_is_told_of_the_rest() {
+    let told = |measurements: &str| -> Vec<String> {
+        let text = POLICY.replace("measurements:\n", &format!("measurements:\n{measurements}"));
+        let warnings = Policy::from_yaml(&text).unwrap().warnings();
+        let parts = warnings
+            .into_iter()
+            .filter(|warning| warning.text.contains("passes, unless"));
+        parts.map(|warning| warning.rule).collect()
+    };
+    assert_eq!(told("  mrtd: { one_of: [aa] }\n"), ["measurements.mrtd"]);
+    assert_eq!(
+        told("  mrtd: { one_of: [aa] }\n  rtmr1: { one_of: [bb] }\n"),
+        [""; 0]
+    );
+    assert_eq!(told(""), [""; 0]);
 }

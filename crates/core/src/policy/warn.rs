@@ -12,6 +12,26 @@ const LONG_AGE_SECONDS: u64 = 7 * 24 * 60 * 60;
 /// Size of a SHA-1 digest in bytes.
 const SHA1: usize = 20;
 
+/// A register that measures the first part of what runs, those of which one measures the rest, and what is open where
+/// a policy names none of them.
+const PARTS: &[(&str, &[&str], &str)] = &[
+    (
+        "mrtd",
+        &["rtmr1", "rtmr2"],
+        "it is the virtual firmware alone: any kernel passes, unless rtmr1 and rtmr2 are named too",
+    ),
+    (
+        "pcr4",
+        &["pcr9", "pcr11"],
+        "with GRUB it is the boot loader alone: any kernel passes, unless pcr9 or pcr11 is named too",
+    ),
+    (
+        "optee_tee_memory",
+        &["optee_ta_memory"],
+        "any program of the normal world may ask for it: it binds nothing to a trusted application",
+    ),
+];
+
 /// Something about a rule that its author may not want.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PolicyWarning {
@@ -169,7 +189,29 @@ impl Warnings {
         self.add(&rule.path, format!("`{worst}` passes: {why}"));
     }
 
+    /// Registers that pin the first part of what runs, where the policy is silent on the rest.
+    fn of_parts(&mut self, rules: &InForce<'_>) {
+        let named = |name: &str| {
+            rules.measurements.iter().any(|rule| rule.name == name)
+                || rules.pcr_policy.iter().any(|rule| rule.name == name)
+        };
+        let pinned = rules
+            .measurements
+            .iter()
+            .filter(|rule| matches!(rule.wanted, Expect::OneOf(_)))
+            .map(|rule| (rule.name, &rule.path))
+            .chain(rules.pcr_policy.iter().map(|rule| (rule.name, &rule.path)));
+        for (name, path) in pinned {
+            for (first, rest, text) in PARTS {
+                if name == *first && !rest.iter().any(|rest| named(rest)) {
+                    self.add(path, *text);
+                }
+            }
+        }
+    }
+
     fn of_names(&mut self, rules: &InForce<'_>) {
+        self.of_parts(rules);
         for rule in &rules.measurements {
             if let Expect::Ignore { because } = rule.wanted {
                 self.ignored(&rule.path, because);

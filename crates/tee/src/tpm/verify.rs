@@ -117,13 +117,14 @@ impl Verifier {
             what: format!("attestation key certificate {}: {what}", certificate.name()),
         };
         let usage = certificate.extended_key_usage().map_err(untrusted)?;
-        if usage.is_some_and(|usage| !usage.0.contains(&AIK_CERTIFICATE)) {
+        // The same root vouches for other keys too, and a key that is no TPM's signs whatever looks like a quote.
+        if usage.is_none_or(|usage| !usage.0.contains(&AIK_CERTIFICATE)) {
             return Err(untrusted(format!(
                 "its extended key usage lacks {AIK_CERTIFICATE}"
             )));
         }
         let usage = certificate.key_usage().map_err(untrusted)?;
-        if usage.is_some_and(|usage| !usage.digital_signature()) {
+        if usage.is_none_or(|usage| !usage.digital_signature()) {
             return Err(untrusted("its key usage lacks digitalSignature".to_owned()));
         }
         if certificate.key().map_err(untrusted)? != ak.key {
@@ -215,7 +216,7 @@ impl Verifier {
         }
         if selection.pcrs.iter().all(|pcr| RESETTABLE_PCRS.contains(pcr)) {
             return Err(mismatch(
-                "a PCR that nothing but a restart resets (any but 16 and 23)".to_owned(),
+                "a PCR that nothing but a restart resets (any but 16 and 20 to 23)".to_owned(),
             ));
         }
         Ok(selection)

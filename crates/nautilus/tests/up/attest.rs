@@ -183,8 +183,13 @@ fn what_was_asked_for_must_be_there() {
         .ends_with(1)
         .json();
     assert_eq!(report["error"]["kind"], "challenge_mismatch");
-    let told = verify(&file, data.path(), &["--report-data", "0011"]).fails_with(2);
-    assert!(told.contains("128 hex digits"), "{told}");
+    // Not what a prefix of it would match.
+    let report = verify(&file, data.path(), &["--report-data", &report_data[..4]])
+        .ends_with(1)
+        .json();
+    assert_eq!(report["error"]["kind"], "report_data_mismatch");
+    let told = verify(&file, data.path(), &["--report-data", "001"]).fails_with(2);
+    assert!(told.contains("hex digits of 1 to 1024 bytes"), "{told}");
 }
 
 #[test]

@@ -216,6 +216,10 @@ pub struct UnsignedFact {
     pub detail: String,
 }
 
+/// PCRs that are reset without a restart: 16 (debug) and 23 (application support) by any software, 20 to 22 by software
+/// that reaches locality 2 (TCG, *PC Client Platform TPM Profile*, "PCR Attributes"). 17 to 19 take the processor's
+/// dynamic launch. Their values say what some program chose to extend after a reset.
+pub const RESETTABLE_PCRS: [u8; 5] = [16, 20, 21, 22, 23];
 /// What stands before the name of a PCR that any program can reset and extend anew: `resettable_pcr16`. By that name
 /// nobody takes it for a measurement who does not ask for it.
 pub const RESETTABLE_PCR_PREFIX: &str = "resettable_";

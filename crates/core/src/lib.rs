@@ -32,8 +32,8 @@ pub use appraisal::{Appraisal, AppraisalVerdict, Finding, ReferenceState, Refere
 pub use attest::{AttestError, Attester};
 pub use challenge::{BoundUserData, Challenge, ChallengeTerms, EventLogHead, Purpose, ReportData};
 pub use claims::{
-    Assurance, Claims, DeviceIdentity, LoggedEvent, Measurement, RESETTABLE_PCR_PREFIX, Revocation,
-    Shortfall, Tcb, TcbStatus, UnsignedFact, Verified,
+    Assurance, Claims, DeviceIdentity, LoggedEvent, Measurement, RESETTABLE_PCR_PREFIX, RESETTABLE_PCRS,
+    Revocation, Shortfall, Tcb, TcbStatus, UnsignedFact, Verified,
 };
 pub use ear::{EAR_PROFILE, Ear, TrustTier, TrustVector, trust_tier, trust_vector};
 pub use endorsements::{Endorsement, EndorsementKind, Endorsements, Want};

@@ -23,9 +23,7 @@ mod verify;
 
 pub use evidence::{Evidence, FORMAT, MAX_LEN, PcrValues, recognises};
 pub use public::{Curve, Public, PublicKey};
-pub use wire::{
-    AlgorithmId, Attest, ClockInfo, HashAlgorithm, PCR_COUNT, PcrSelection, RESETTABLE_PCRS, Signature,
-};
+pub use wire::{AlgorithmId, Attest, ClockInfo, HashAlgorithm, PCR_COUNT, PcrSelection, Signature};
 
 #[cfg(feature = "verify")]
 pub use credential::{Credential, Randomness};

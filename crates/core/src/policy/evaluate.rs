@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::in_force::{InForce, Rule, named, within};
-use super::sense::RESETTABLE;
+use super::sense::is_resettable;
 use super::{AgeRule, RevocationRule, Rules, code};
 use crate::verify::UNCHECKED;
 use crate::{
@@ -313,8 +313,7 @@ fn pcr(rule: &Rule<'_, Measurement>, claims: &Claims) -> Finding {
 /// The value of a PCR. One that any program can reset is claimed under a name of its own; a `pcr_policy` that names
 /// it all the same has said why.
 fn signed_pcr<'c>(name: &str, claims: &'c Claims) -> Option<&'c Measurement> {
-    let by_own_name = RESETTABLE
-        .contains(&name)
+    let by_own_name = is_resettable(name)
         .then(|| claims.measurements.get(&format!("{RESETTABLE_PCR_PREFIX}{name}")))
         .flatten();
     by_own_name.or_else(|| claims.measurements.get(name))

@@ -4,12 +4,8 @@ use std::collections::BTreeMap;
 
 use super::in_force::{named, within};
 use super::{AgeRule, Because, PolicyError, RevocationRule, Rules, Section};
-use crate::{Expect, Measurement, TeeKind};
+use crate::{Expect, Measurement, RESETTABLE_PCRS, TeeKind};
 
-/// PCRs that a running system can reset: 16 is for debugging, 23 for applications, 20 to 22 for whoever reaches
-/// locality 2 (TCG PC Client Platform TPM Profile, "PCR Attributes"). Their values say what some program chose to
-/// extend after a reset.
-pub(super) const RESETTABLE: [&str; 5] = ["pcr16", "pcr20", "pcr21", "pcr22", "pcr23"];
 /// Digest sizes of the banks that TPMs and Nitro have, in bytes.
 const BANKS: [usize; 4] = [20, 32, 48, 64];
 const WRITE_LIST_OR_IGNORE: &str = "write one_of or ignore";
@@ -129,13 +125,18 @@ fn maps(
     Ok(())
 }
 
+/// Whether a register is a PCR that a running system can reset.
+pub(super) fn is_resettable(name: &str) -> bool {
+    RESETTABLE_PCRS.iter().any(|pcr| name == format!("pcr{pcr}"))
+}
+
 fn resettable(rules: &Rules) -> Sense {
     let own = named("pcr_policy", &rules.pcr_policy);
     let sections = rules
         .per_tee
         .iter()
         .flat_map(|(tee, section)| named(within(*tee, "pcr_policy"), &section.pcr_policy));
-    let mut named = own.chain(sections).filter(|rule| RESETTABLE.contains(&rule.name));
+    let mut named = own.chain(sections).filter(|rule| is_resettable(rule.name));
     match (&rules.resettable_pcrs, named.next()) {
         (None, Some(rule)) => senseless(
             &rule.path,
@@ -145,7 +146,7 @@ fn resettable(rules: &Rules) -> Sense {
         ),
         (Some(_), None) => senseless(
             "resettable_pcrs",
-            "no pcr_policy names pcr16 or pcr23: leave it out",
+            "no pcr_policy names pcr16 or one of pcr20 to pcr23: leave it out",
         ),
         (Some(Because { because }), Some(_)) => reason("resettable_pcrs", because),
         (None, None) => Ok(()),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use nautilus_core::{
-    Descriptor, DeviceIdentity, Endorsements, LoggedEvent, Measurement, RESETTABLE_PCR_PREFIX, RawClaims,
-    Revocation, Tcb, TeeKind, TeeVerifier, TrustAnchorError, TrustAnchors, UnixMillis, UnsignedFact,
-    VerifyError, Want,
+    Descriptor, DeviceIdentity, Endorsements, LoggedEvent, Measurement, RESETTABLE_PCR_PREFIX,
+    RESETTABLE_PCRS, RawClaims, Revocation, Tcb, TeeKind, TeeVerifier, TrustAnchorError, TrustAnchors,
+    UnixMillis, UnsignedFact, VerifyError, Want,
 };
 use x509_cert::der::asn1::ObjectIdentifier;
 
@@ -16,7 +16,7 @@ use super::enrolment::EnrolledKey;
 use super::evidence::{Evidence, PcrValues, recognises, refused_bank};
 use super::public::Public;
 use super::signature;
-use super::wire::{AlgorithmId, Attest, HashAlgorithm, PcrSelection, RESETTABLE_PCRS, Signature};
+use super::wire::{AlgorithmId, Attest, HashAlgorithm, PcrSelection, Signature};
 use crate::eventlog::{self, EventLog};
 
 /// `tcg-kp-AIKCertificate` (TCG, *EK Credential Profile*, "Extended Key Usage").

@@ -12,9 +12,6 @@ use sha2::{Sha256, Sha384, Sha512};
 
 /// PCRs that a PC's TPM has (TCG, *PC Client Platform TPM Profile*, "PCR Attributes"): `pcr0` to `pcr23`.
 pub const PCR_COUNT: u8 = 24;
-/// PCRs that are reset without a restart: 16 (debug) and 23 (application support) by any software, 20 to 22 by
-/// software that reaches locality 2; same table. 17 to 19 take the processor's dynamic launch.
-pub const RESETTABLE_PCRS: [u8; 5] = [16, 20, 21, 22, 23];
 
 /// `TPM_GENERATED_VALUE`: a restricted key signs nothing from outside that starts with it, so that what does was
 /// made by a TPM.

@@ -21,7 +21,7 @@ thread_local! {
     static VERIFIED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How many signatures and authentication codes this thread has verified, good ones and bad ones, outside of DCAP.
+/// How many signatures and authentication codes this thread has verified, good ones and bad ones.
 /// What a call cost is the difference across it. Nothing depends on the number.
 pub fn signatures_verified() -> u64 {
     VERIFIED.get()
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(signatures_verified() - before, 2);
     }
 
-    /// Whoever verifies a signature elsewhere escapes the count. `dcap` has its own cryptography, `simulated` signs.
+    /// Whoever verifies a signature elsewhere escapes the count. `simulated` signs.
     #[test]
     fn nothing_else_verifies_signatures() {
         let mut files = Vec::new();
@@ -167,7 +167,6 @@ mod tests {
             let path = file.to_string_lossy().replace('\\', "/");
             let exempt = [
                 "/src/signature.rs",
-                "/src/dcap",
                 "/src/simulated",
                 "/tests.rs",
                 // Its key of that name is for agreement.

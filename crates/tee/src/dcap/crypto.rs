@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 
 use aws_lc_rs::digest;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ParsedPublicKey, UnparsedPublicKey,
-};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use dcap_qvl::config::{Config, CryptoProvider};
 use dcap_qvl::signature::DerSigEncoder;
 use dcap_qvl::x509::X509CertBackend;
 use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
+
+use crate::signature;
 
 /// How a public key starts that is an uncompressed point (SEC1, section 2.3.3).
 const UNCOMPRESSED: u8 = 4;
@@ -58,17 +58,13 @@ impl AttestationKey {
 
     /// Whether `signature`, `r ‖ s`, is this key's over SHA-256 of `message`.
     pub(super) fn signed(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        count();
-        self.0.verify_sig(message, signature).is_ok()
+        signature::by_key(&self.0, message, signature).is_ok()
     }
 }
 
 /// Whether `signature`, `r ‖ s`, is that of the key at the uncompressed point `key`.
 pub(super) fn signed(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
-    count();
-    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key)
-        .verify(message, signature)
-        .is_ok()
+    signature::by_bytes(&ECDSA_P256_SHA256_FIXED, key, message, signature).is_ok()
 }
 
 /// Whether `signature` in DER is that of the key at the uncompressed point `key`.
@@ -113,13 +109,11 @@ struct EcdsaP256Sha256;
 
 impl EcdsaP256Sha256 {
     fn verify(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
-        count();
         // Certificates hold uncompressed points (RFC 5480, section 2.2, and Intel's profile); aws-lc takes others too.
         if public_key.len() != POINT_LEN || public_key.first() != Some(&UNCOMPRESSED) {
             return Err(InvalidSignature);
         }
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, public_key)
-            .verify(message, signature)
+        signature::by_bytes(&ECDSA_P256_SHA256_ASN1, public_key, message, signature)
             .map_err(|_| InvalidSignature)
     }
 }
@@ -154,23 +148,6 @@ fn point(coordinates: &[u8; 64]) -> [u8; POINT_LEN] {
         rest.copy_from_slice(coordinates);
     }
     point
-}
-
-#[cfg(test)]
-thread_local! {
-    static VERIFICATIONS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
-}
-
-/// Counts a verification, where tests ask how many there were.
-fn count() {
-    #[cfg(test)]
-    VERIFICATIONS.set(VERIFICATIONS.get() + 1);
-}
-
-/// How many signatures this thread verified since it was last asked.
-#[cfg(test)]
-pub(super) fn verifications() -> usize {
-    VERIFICATIONS.take()
 }
 
 #[cfg(test)]

@@ -49,16 +49,14 @@ async fn exchange(
     else {
         return Err(EnclaveError::WrongReply.into());
     };
-    let Reply::Evidence { evidence, user_data } =
-        enclave.request(&Request::Attest { purpose, challenge }).await?
-    else {
+    let Reply::Evidence(attested) = enclave.request(&Request::Attest { purpose, challenge }).await? else {
         return Err(EnclaveError::WrongReply.into());
     };
-    bound_user_data(&facts, &user_data, identity.node(), purpose)?;
+    bound_user_data(&facts, &attested.user_data, identity.node(), purpose)?;
     Ok(Evidence {
         tee: facts.tee,
-        bytes: evidence,
-        user_data: Some(user_data),
-        event_log: None,
+        bytes: attested.evidence,
+        user_data: Some(attested.user_data),
+        event_log: attested.event_log,
     })
 }

@@ -344,16 +344,16 @@ impl Agent {
             purpose,
             challenge: terms.challenge(),
         };
-        let Reply::Evidence { evidence, user_data } = enclave.process.request(&request).await? else {
+        let Reply::Evidence(attested) = enclave.process.request(&request).await? else {
             return Err(EnclaveError::WrongReply.into());
         };
-        let bound = enclave.bound_user_data(&user_data, self.identity.node(), purpose)?;
+        let bound = enclave.bound_user_data(&attested.user_data, self.identity.node(), purpose)?;
         let file = EvidenceFile {
             evidence: Evidence {
                 tee: enclave.tee()?,
-                bytes: evidence,
-                user_data: Some(user_data),
-                event_log: None,
+                bytes: attested.evidence,
+                user_data: Some(attested.user_data),
+                event_log: attested.event_log,
             },
             challenge: terms.challenge(),
             endorsements: simulated_endorsements(&self.settings.simulated)?,

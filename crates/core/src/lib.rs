@@ -23,13 +23,14 @@ mod evidence;
 mod id;
 mod message;
 mod policy;
+mod sealing;
 mod tee;
 mod time;
 mod trust;
 mod verify;
 
 pub use appraisal::{Appraisal, AppraisalVerdict, Finding, ReferenceState, ReferenceValue};
-pub use attest::{AttestError, Attester};
+pub use attest::{AttestError, Attester, RawEvidence};
 pub use challenge::{BoundUserData, Challenge, ChallengeTerms, EventLogHead, Purpose, ReportData};
 pub use claims::{
     Assurance, Claims, DeviceIdentity, LoggedEvent, Measurement, RESETTABLE_PCR_PREFIX, RESETTABLE_PCRS,
@@ -43,6 +44,7 @@ pub use id::{
 };
 pub use message::{Kind, MAGIC, SignedMessage, VERSION, verify_ed25519};
 pub use policy::{Expect, Policy, PolicyError, PolicyWarning, RuleNote, pinned_policy, policy_template};
+pub use sealing::{Counter, Protection, SealError, Sealer};
 pub use tee::{TeeKind, UnknownTee};
 pub use time::{ParseTimeError, UnixMillis};
 pub use trust::{AnchorRole, TrustAnchor, TrustAnchorError, TrustAnchors, UnknownRole};

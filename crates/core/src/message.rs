@@ -44,6 +44,12 @@ pub enum Kind {
     NodeName = 12,
     /// A policy's canonical form.
     Policy = 13,
+    /// A key over another curve that belongs to the holder of an enclave's signing key.
+    EnclaveKey = 14,
+    /// An enclave's new signing key, named by its old one.
+    KeyRotation = 15,
+    /// An attestation response, signed in the enclave.
+    AttestationResponse = 16,
 }
 
 /// A message that is hashed or signed: its bytes are made here and nowhere else.

@@ -12,7 +12,9 @@ use nautilus_proof::{
 };
 use zeroize::Zeroize;
 
-use crate::protocol::{EnclaveFault, Identity, Reply, Request, SignedWindow};
+use crate::protocol::{
+    AttestedEvidence, EnclaveFault, Identity, P256Key, Reply, Request, Rollback, SignedWindow, StateFacts,
+};
 
 /// One run of the trusted core.
 pub struct Enclave {
@@ -47,6 +49,20 @@ impl Enclave {
             tee: attester.descriptor().tee,
             boot: BootId(boot),
             tee_key: PublicKey(key.verifying_key().to_bytes()),
+            p256: P256Key {
+                key: Vec::new(),
+                signature: Signature([0; 64]),
+            },
+            channel_key: PublicKey([0; 32]),
+            state: StateFacts {
+                generation: 1,
+                protection: None,
+                sealed_by_tee: false,
+                rollback: Rollback::NotApplicable,
+                keys_made_at: None,
+                retired: Vec::new(),
+                secrets: Vec::new(),
+            },
         };
         Ok(Self {
             attester,
@@ -69,6 +85,7 @@ impl Enclave {
                 now,
                 validity_millis,
             } => self.close_window(start, end, interval_millis, now, validity_millis),
+            _ => Err(EnclaveFault::State("not yet".to_owned())),
         };
         result.unwrap_or_else(Reply::Refused)
     }
@@ -84,7 +101,7 @@ impl Enclave {
             last_end: UnixMillis(0),
             evidence: None,
         });
-        Ok(Reply::Identity(self.identity))
+        Ok(Reply::Identity(self.identity.clone()))
     }
 
     fn attest(&mut self, purpose: Purpose, challenge: Challenge) -> Result<Reply, EnclaveFault> {
@@ -104,10 +121,13 @@ impl Enclave {
             .attest(&report_data)
             .map_err(|error| EnclaveFault::Attest(error.to_string()))?;
         node.evidence = Some(EvidenceId::of(self.identity.tee, report_data.as_bytes()));
-        Ok(Reply::Evidence {
-            evidence,
+        let endorsements = evidence.endorsements.0.into_iter();
+        Ok(Reply::Evidence(Box::new(AttestedEvidence {
+            evidence: evidence.bytes,
             user_data: user_data.to_bytes(),
-        })
+            endorsements: endorsements.map(|one| (one.kind, one.bytes)).collect(),
+            event_log: evidence.event_log,
+        })))
     }
 
     fn sample(&mut self, at: UnixMillis, metrics: Metrics) -> Result<Reply, EnclaveFault> {

@@ -19,6 +19,7 @@ mod serve;
 
 pub use core::Enclave;
 pub use protocol::{
-    EnclaveFault, FrameError, Identity, MAX_FRAME, Reply, Request, SignedWindow, decode_frame, encode_frame,
+    AttestedEvidence, EnclaveFault, FrameError, Identity, MAX_FRAME, P256Key, Reply, Request, RetiredKey,
+    Rollback, Rotated, SignedWindow, StateFacts, Vitals, decode_frame, encode_frame,
 };
 pub use serve::{ServeError, serve};

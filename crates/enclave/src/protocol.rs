@@ -2,7 +2,7 @@
 //! `length u32 LE ‖ BCS`.
 
 use nautilus_core::{
-    BootId, Challenge, Digest32, NodeId, PublicKey, Purpose, Signature, TeeKind, UnixMillis,
+    BootId, Challenge, Digest32, EndorsementKind, NodeId, PublicKey, Purpose, Signature, TeeKind, UnixMillis,
 };
 use nautilus_proof::{Metrics, ProofStatement, SignedSample};
 use serde::de::DeserializeOwned;
@@ -46,6 +46,45 @@ pub enum Request {
         /// How long the proof is to be accepted, in milliseconds.
         validity_millis: u64,
     },
+    /// Whether it is alive, and how far it is.
+    Heartbeat,
+    /// Sign nothing until `Resume`.
+    Suspend,
+    /// Go on after `Suspend`.
+    Resume,
+    /// Replace the signing keys, which starts a new boot: a new boot id, an empty window log, no evidence yet. The open
+    /// window must be closed. The old keys sign the new ones, and nothing else ever again.
+    Rotate {
+        /// The host's time now.
+        now: UnixMillis,
+    },
+    /// Make an X.509 certificate for the signing key that carries the newest evidence.
+    Certify {
+        /// First instant at which it is valid.
+        not_before: UnixMillis,
+        /// Last instant at which it is valid: at most 24 hours later.
+        not_after: UnixMillis,
+    },
+    /// Sign the response to an attestation request, which the agent assembled around the newest evidence.
+    SignAttestation {
+        /// SHA-256 of the evidence file's bytes that bind it: its raw evidence.
+        evidence: Digest32,
+        /// SHA-256 of the certificate in DER.
+        certificate: Digest32,
+        /// SHA-256 of the measurements in their canonical form.
+        measurements: Digest32,
+        /// The host's time now.
+        at: UnixMillis,
+        /// How long the response is to be used: at most 24 hours later.
+        expires_at: UnixMillis,
+    },
+    /// Take a secret that was encrypted to the key that evidence binds as the channel key, and keep it with the state.
+    Provision {
+        /// What the secret is called.
+        name: String,
+        /// The secret: HPKE (RFC 9180), base mode, X25519, HKDF-SHA256, AES-256-GCM; `enc ‖ ciphertext`.
+        sealed: Vec<u8>,
+    },
 }
 
 /// What the enclave answers.
@@ -54,22 +93,30 @@ pub enum Reply {
     /// To `Initialize`.
     Identity(Identity),
     /// To `Attest`.
-    Evidence {
-        /// Raw evidence.
-        evidence: Vec<u8>,
-        /// Canonical bytes of what it binds.
-        user_data: Vec<u8>,
-    },
+    Evidence(Box<AttestedEvidence>),
     /// To `Sample`.
     Sample(SignedSample),
     /// To `CloseWindow`.
     Window(Box<SignedWindow>),
+    /// To `Heartbeat`, `Suspend` and `Resume`.
+    Alive(Vitals),
+    /// To `Rotate`.
+    Rotated(Box<Rotated>),
+    /// To `Certify`: the certificate in DER.
+    Certificate(Vec<u8>),
+    /// To `SignAttestation`.
+    Attestation(Signature),
+    /// To `Provision`.
+    Provisioned {
+        /// SHA-256 of the secret, so that its sender can tell that it arrived.
+        secret: Digest32,
+    },
     /// The request was refused; nothing changed.
     Refused(EnclaveFault),
 }
 
 /// Who an enclave is in this boot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The TEE it runs in.
     pub tee: TeeKind,
@@ -77,6 +124,96 @@ pub struct Identity {
     pub boot: BootId,
     /// The key it signs with.
     pub tee_key: PublicKey,
+    /// Its key over P-256 for chains that want one, SEC1 compressed, and the signing key's signature over it.
+    pub p256: P256Key,
+    /// Its X25519 key, to which secrets are encrypted; evidence binds it as the channel key.
+    pub channel_key: PublicKey,
+    /// How its state is kept.
+    pub state: StateFacts,
+}
+
+/// A key over P-256 that belongs to the signing key's holder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct P256Key {
+    /// SEC1 compressed: 33 bytes.
+    pub key: Vec<u8>,
+    /// The signing key's over the key's message.
+    pub signature: Signature,
+}
+
+/// How an enclave's state is kept, and whether it is the newest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateFacts {
+    /// Starts of the enclave with this state, this one included.
+    pub generation: u64,
+    /// What protects it at rest; none where the TEE seals nothing and the state ends with the process.
+    pub protection: Option<String>,
+    /// Whether the TEE protects it, and not a mere file mode.
+    pub sealed_by_tee: bool,
+    /// Whether an old copy would be noticed.
+    pub rollback: Rollback,
+    /// When the signing keys were made, by the host's clock; none until the host told the time.
+    pub keys_made_at: Option<UnixMillis>,
+    /// Keys that signed before, newest first: they verify what they signed, and sign no more.
+    pub retired: Vec<RetiredKey>,
+    /// Names of the secrets that were provisioned.
+    pub secrets: Vec<String>,
+}
+
+/// Whether a restored old copy of the state is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rollback {
+    /// The TEE has a counter: an old copy is refused.
+    Refused,
+    /// The TEE has none: an old copy cannot be told from the newest.
+    Undetected,
+    /// There is no state at rest.
+    NotApplicable,
+}
+
+/// A key that signs no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetiredKey {
+    /// The key.
+    pub tee_key: PublicKey,
+    /// When it was replaced, by the host's clock.
+    pub retired_at: UnixMillis,
+}
+
+/// How far an enclave is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vitals {
+    /// This run.
+    pub boot: BootId,
+    /// Windows that it closed.
+    pub windows: u64,
+    /// Samples in the open window.
+    pub samples: u32,
+    /// Whether it signs.
+    pub suspended: bool,
+}
+
+/// Evidence as the enclave hands it out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttestedEvidence {
+    /// Raw evidence.
+    pub evidence: Vec<u8>,
+    /// Canonical bytes of what it binds.
+    pub user_data: Vec<u8>,
+    /// Documents of the vendor that the platform handed out with it.
+    pub endorsements: Vec<(EndorsementKind, Vec<u8>)>,
+    /// The firmware's event log, where there is one.
+    pub event_log: Option<Vec<u8>>,
+}
+
+/// New keys, and that the old ones name them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotated {
+    /// The enclave with its new keys.
+    pub identity: Identity,
+    /// The old signing key's over the rotation's message: old key, new key, time.
+    pub signature: Signature,
 }
 
 /// A closed window with the enclave's signature.
@@ -115,6 +252,24 @@ pub enum EnclaveFault {
     /// The TEE made no evidence.
     #[error("TEE made no evidence: {0}")]
     Attest(String),
+    /// It was told to sign nothing.
+    #[error("enclave is suspended")]
+    Suspended,
+    /// The keys cannot be replaced now.
+    #[error("keys not rotated: {0}")]
+    Rotate(String),
+    /// Nothing can be certified.
+    #[error("certificate refused: {0}")]
+    Certify(String),
+    /// The response cannot be signed.
+    #[error("attestation response refused: {0}")]
+    Attestation(String),
+    /// The secret cannot be taken.
+    #[error("secret refused: {0}")]
+    Provision(String),
+    /// The state cannot be kept.
+    #[error("state cannot be kept: {0}")]
+    State(String),
 }
 
 /// Why bytes are no frame.

@@ -19,7 +19,10 @@ mod performance;
 mod sample_chain;
 pub mod wallet;
 
-pub use message::{Metrics, ProofStatement, Registration, Sample, SignedSample, Summary, Window};
+pub use message::{
+    AttestationResponse, EnclaveKey, KeyRotation, Metrics, ProofStatement, Registration, Sample,
+    SignedSample, Summary, Window,
+};
 pub use performance::{
     CHECKS, MAX_PROOF, MAX_SAMPLES, MAX_VALIDITY_MILLIS, PerformanceProof, ProofError, ProofSubmission,
     TimeRange, VerifiedProof,

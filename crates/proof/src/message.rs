@@ -40,6 +40,70 @@ pub struct Metrics {
     pub disk_written_bytes: u64,
 }
 
+/// A key over P-256 that the holder of an enclave's signing key also holds: for chains that verify no Ed25519.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnclaveKey {
+    /// The node.
+    pub node: NodeId,
+    /// This run of the enclave.
+    pub boot: BootId,
+    /// The enclave's signing key, which evidence binds.
+    pub tee_key: PublicKey,
+    /// The other key: SEC1 compressed, 33 bytes.
+    pub secp256r1: Vec<u8>,
+}
+
+impl SignedMessage for EnclaveKey {
+    const KIND: Kind = Kind::EnclaveKey;
+}
+
+/// An enclave's new signing key. The old key signs it, as its last signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRotation {
+    /// The node.
+    pub node: NodeId,
+    /// The key that signs no more.
+    pub retired: PublicKey,
+    /// The key in its place.
+    pub successor: PublicKey,
+    /// The boot that the new key signs for.
+    pub boot: BootId,
+    /// When, by the host's clock.
+    pub at: UnixMillis,
+}
+
+impl SignedMessage for KeyRotation {
+    const KIND: Kind = Kind::KeyRotation;
+}
+
+/// An attestation response (specification §2.A `AttestationResponse`): what its `signature` is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttestationResponse {
+    /// The node.
+    pub node: NodeId,
+    /// This run of the enclave.
+    pub boot: BootId,
+    /// The evidence that it speaks of.
+    pub evidence_id: EvidenceId,
+    /// SHA-256 of the raw evidence.
+    pub evidence: Digest32,
+    /// SHA-256 of the attestation certificate in DER.
+    pub certificate: Digest32,
+    /// SHA-256 of the measurements' canonical form.
+    pub measurements: Digest32,
+    /// When it was made, by the host's clock.
+    pub timestamp: UnixMillis,
+    /// Until when it is to be used.
+    pub expires_at: UnixMillis,
+}
+
+impl SignedMessage for AttestationResponse {
+    const KIND: Kind = Kind::AttestationResponse;
+}
+
 /// One sample in a boot's chain. The enclave numbers and chains them; nobody else can.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

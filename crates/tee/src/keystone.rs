@@ -1,5 +1,7 @@
 //! RISC-V Keystone: enclave reports and their verification against enrolled devices.
 
+#[cfg(feature = "attest")]
+mod attest;
 mod json;
 mod wire;
 
@@ -12,6 +14,8 @@ mod known_keys;
 #[cfg(feature = "verify")]
 mod verify;
 
+#[cfg(feature = "attest")]
+pub(crate) use attest::platform;
 pub use wire::{MAX_DATA, REPORT_LEN, Report, parse_report, recognises};
 
 #[cfg(feature = "verify")]

@@ -16,6 +16,8 @@
 #[cfg(feature = "verify")]
 mod cose;
 pub mod dcap;
+#[cfg(feature = "attest")]
+mod deadline;
 pub mod detect;
 #[cfg(feature = "verify")]
 pub mod endorsement;
@@ -28,6 +30,10 @@ pub mod keystone;
 #[cfg(feature = "verify")]
 mod memo;
 pub mod nitro;
+#[cfg(feature = "attest")]
+mod platform;
+#[cfg(feature = "attest")]
+mod sealing;
 pub mod sev_snp;
 pub mod sgx;
 #[cfg(feature = "verify")]
@@ -41,7 +47,9 @@ pub mod trustzone;
 mod x509;
 
 #[cfg(feature = "verify")]
-use nautilus_core::{TeeVerifier, TrustAnchorError, TrustAnchors, VerifierSet};
+use nautilus_core::{TeeKind, TeeVerifier, TrustAnchorError, TrustAnchors, VerifierSet};
+#[cfg(feature = "attest")]
+pub use platform::{Platform, PlatformOptions};
 #[cfg(feature = "verify")]
 pub use signature::signatures_verified;
 
@@ -63,6 +71,23 @@ pub fn verifiers(anchors: &TrustAnchors) -> Result<Vec<Box<dyn TeeVerifier>>, Tr
         // Last: a report has no mark, and is known by its length.
         Box::new(keystone::Verifier::new(anchors)?),
     ])
+}
+
+/// A verifier of `tee` that knows `root_der`, one certificate, in the place of the vendor's root: for
+/// [`VerifierSet::dangerous_with_stand_in`]. None where the TEE has no vendor's root, or the certificate is not of the
+/// kind.
+#[cfg(feature = "verify")]
+pub fn stand_in(tee: TeeKind, root_der: Vec<u8>) -> Option<Box<dyn TeeVerifier>> {
+    match tee {
+        TeeKind::Sgx => Some(Box::new(sgx::Verifier::with_root(root_der, tee))),
+        TeeKind::Tdx => Some(Box::new(tdx::Verifier::with_root(root_der))),
+        TeeKind::Sev => {
+            let root = sev_snp::Root::in_place_of_amd(root_der)?;
+            Some(Box::new(sev_snp::Verifier::with_roots(vec![root], tee)))
+        }
+        TeeKind::Nitro => Some(Box::new(nitro::Verifier::with_root(root_der))),
+        TeeKind::TrustZone | TeeKind::Keystone | TeeKind::Tpm | TeeKind::Simulated => None,
+    }
 }
 
 /// Verifiers of everything on the list, and of nothing simulated.

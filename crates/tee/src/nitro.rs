@@ -1,5 +1,7 @@
 //! AWS Nitro Enclaves: attestation documents and their verification.
 
+#[cfg(feature = "attest")]
+mod attest;
 #[cfg(feature = "verify")]
 mod chain;
 #[cfg(feature = "verify")]
@@ -9,6 +11,8 @@ mod document;
 #[cfg(feature = "verify")]
 mod verify;
 
+#[cfg(feature = "attest")]
+pub(crate) use attest::platform;
 #[cfg(feature = "verify")]
 pub use document::{Document, parse_document, recognises};
 #[cfg(feature = "verify")]

@@ -14,6 +14,8 @@
 //! - `chain`: from AMD's root to the key that signed, and revocation.
 //! - `verify`: the order of it all; `claims`: the report as claims.
 
+#[cfg(feature = "attest")]
+mod attest;
 mod hcl;
 mod product;
 mod wire;
@@ -29,6 +31,8 @@ mod vek;
 #[cfg(feature = "verify")]
 mod verify;
 
+#[cfg(feature = "attest")]
+pub(crate) use attest::platform;
 pub use hcl::{Hcl, parse_hcl};
 pub use product::{CpuId, Product, TcbVersion};
 pub use wire::{

@@ -1,10 +1,14 @@
 //! Intel SGX: quotes of an enclave (versions 3 to 5, ECDSA P-256) and their verification.
 
+#[cfg(feature = "attest")]
+mod attest;
 mod wire;
 
 #[cfg(feature = "verify")]
 mod verify;
 
+#[cfg(feature = "attest")]
+pub(crate) use attest::platform;
 pub use wire::{Quote, parse_quote, recognises};
 
 #[cfg(feature = "verify")]

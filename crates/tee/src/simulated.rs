@@ -41,6 +41,8 @@ use nautilus_core::{Descriptor, TeeKind, UnixMillis};
 pub use attest::{EnclaveMode, Image, SimulatedAttester};
 #[cfg(feature = "attest")]
 pub use platform::Platform;
+#[cfg(feature = "attest")]
+pub(crate) use platform::platform;
 #[cfg(feature = "verify")]
 pub use vendor::{Vendor, read_root};
 #[cfg(feature = "verify")]

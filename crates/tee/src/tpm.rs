@@ -1,5 +1,7 @@
 //! TPM 2.0: quotes of measured boot, their verification, and the enrolment of the keys that sign them.
 
+#[cfg(feature = "attest")]
+mod attest;
 mod evidence;
 mod public;
 mod wire;
@@ -21,6 +23,8 @@ mod spki;
 #[cfg(feature = "verify")]
 mod verify;
 
+#[cfg(feature = "attest")]
+pub(crate) use attest::platform;
 pub use evidence::{Evidence, FORMAT, MAX_LEN, PcrValues, recognises};
 pub use public::{Curve, Public, PublicKey};
 pub use wire::{AlgorithmId, Attest, ClockInfo, HashAlgorithm, PCR_COUNT, PcrSelection, Signature};

@@ -17,14 +17,15 @@ const RULE: &str = "arrows";
 /// one TEE from another. `nautilus-testkit` is nobody's dependency but tests'.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("nautilus-core", &[]),
-    ("nautilus-tee", &["nautilus-core"]),
+    ("nautilus-sys", &[]),
+    ("nautilus-tee", &["nautilus-core", "nautilus-sys"]),
     ("nautilus-endorsements", &["nautilus-core"]),
     ("nautilus-proof", &["nautilus-core"]),
     ("nautilus-monitor", &["nautilus-core", "nautilus-proof"]),
     ("nautilus-ledger", &["nautilus-core", "nautilus-proof"]),
     (
         "nautilus-enclave",
-        &["nautilus-core", "nautilus-proof", "nautilus-tee"],
+        &["nautilus-core", "nautilus-proof", "nautilus-sys", "nautilus-tee"],
     ),
     (
         "nautilus-verifier",

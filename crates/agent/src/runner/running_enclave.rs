@@ -47,16 +47,18 @@ impl RunningEnclave {
         let Reply::Identity(identity) = self.process.request(&Request::Initialize { node }).await? else {
             return Err(EnclaveError::WrongReply.into());
         };
-        self.identity = Some(identity);
         self.facts.tee_type = identity.tee;
         self.facts.boot_id = Some(identity.boot);
         self.facts.tee_key = Some(identity.tee_key);
+        self.identity = Some(identity);
         self.enter(EnclaveStatus::Initialized, events);
         Ok(())
     }
 
-    pub(super) fn identity(&self) -> Result<Identity, AgentError> {
-        self.identity.ok_or_else(|| EnclaveError::WrongReply.into())
+    pub(super) fn identity(&self) -> Result<&Identity, AgentError> {
+        self.identity
+            .as_ref()
+            .ok_or_else(|| EnclaveError::WrongReply.into())
     }
 
     pub(super) fn tee(&self) -> Result<TeeKind, AgentError> {
@@ -70,7 +72,7 @@ impl RunningEnclave {
         node: NodeId,
         purpose: Purpose,
     ) -> Result<BoundUserData, AgentError> {
-        Ok(bound_user_data(&self.identity()?, bytes, node, purpose)?)
+        Ok(bound_user_data(self.identity()?, bytes, node, purpose)?)
     }
 
     pub(super) fn enter(&mut self, status: EnclaveStatus, events: &EventSink) {

@@ -1,4 +1,4 @@
-use nautilus_core::{AttestError, Descriptor, Digest32, ReportData, TeeKind};
+use nautilus_core::{AttestError, Descriptor, Digest32, RawEvidence, ReportData, TeeKind};
 use nautilus_proof::merkle;
 
 use super::*;
@@ -14,8 +14,11 @@ impl Attester for EchoAttester {
         }
     }
 
-    fn attest(&self, report_data: &ReportData) -> Result<Vec<u8>, AttestError> {
-        Ok(report_data.as_bytes().to_vec())
+    fn attest(&self, report_data: &ReportData) -> Result<RawEvidence, AttestError> {
+        Ok(RawEvidence {
+            bytes: report_data.as_bytes().to_vec(),
+            ..RawEvidence::default()
+        })
     }
 }
 
@@ -31,7 +34,7 @@ fn attested() -> (Enclave, Identity) {
         panic!("no identity")
     };
     let challenge = Challenge::from_digest(Digest32([9; 32]));
-    let Reply::Evidence { evidence, user_data } = enclave.handle(Request::Attest {
+    let Reply::Evidence(attested) = enclave.handle(Request::Attest {
         purpose: Purpose::Boot,
         challenge,
     }) else {
@@ -46,8 +49,8 @@ fn attested() -> (Enclave, Identity) {
         channel_key: None,
         event_log: EventLogHead::EMPTY,
     };
-    assert_eq!(user_data, bound.to_bytes());
-    assert_eq!(evidence, challenge.bind(&bound).as_bytes());
+    assert_eq!(attested.user_data, bound.to_bytes());
+    assert_eq!(attested.evidence, challenge.bind(&bound).as_bytes());
     (enclave, identity)
 }
 

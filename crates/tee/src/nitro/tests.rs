@@ -141,12 +141,16 @@ impl Aws {
     }
 
     fn verify(&self, document: &[u8]) -> Result<RawClaims, VerifyError> {
-        Verifier::of_root(&GENUINE.cabundle[0]).verify(document, &Endorsements::default(), NOW)
+        Verifier::with_root(GENUINE.cabundle[0].clone()).verify(document, &Endorsements::default(), NOW)
     }
 
     /// Verifies an otherwise good document with this chain, under its own root.
     fn verdict(&self) -> Result<RawClaims, VerifyError> {
-        Verifier::of_root(&self.cabundle[0]).verify(&self.document(|_| {}), &Endorsements::default(), NOW)
+        Verifier::with_root(self.cabundle[0].clone()).verify(
+            &self.document(|_| {}),
+            &Endorsements::default(),
+            NOW,
+        )
     }
 }
 
@@ -523,7 +527,7 @@ fn a_document_from_the_future_or_beyond_its_certificate_is_refused() {
 
 #[test]
 fn a_remembered_chain_is_forgotten_when_it_ends() {
-    let verifier = Verifier::of_root(&GENUINE.cabundle[0]);
+    let verifier = Verifier::with_root(GENUINE.cabundle[0].clone());
     let document = GENUINE.document(|_| {});
     let cold = verifier.verify(&document, &Endorsements::default(), NOW).unwrap();
     let warm = verifier.verify(&document, &Endorsements::default(), NOW).unwrap();
@@ -577,7 +581,7 @@ fn scoped_list(
 
 #[test]
 fn lists_that_came_along_are_held_against_the_chain() {
-    let verifier = Verifier::of_root(&GENUINE.cabundle[0]);
+    let verifier = Verifier::with_root(GENUINE.cabundle[0].clone());
     let document = GENUINE.document(|_| {});
     let verify = |lists: Vec<Endorsement>| verifier.verify(&document, &Endorsements(lists), NOW);
     let (root, first) = (list(&GENUINE, 0, &[7], 2025), list(&GENUINE, 1, &[], 2026));
@@ -616,7 +620,7 @@ fn lists_that_came_along_are_held_against_the_chain() {
 
 #[test]
 fn a_list_of_a_part_does_not_serve() {
-    let verifier = Verifier::of_root(&GENUINE.cabundle[0]);
+    let verifier = Verifier::with_root(GENUINE.cabundle[0].clone());
     let document = GENUINE.document(|_| {});
     let verify = |url: &str, scope: Option<CrlScope>| {
         let scope = CrlIssuingDistributionPoint {
@@ -656,7 +660,7 @@ fn cost<T>(verdict: impl FnOnce() -> T) -> (T, u64) {
 #[test]
 fn verification_costs_what_is_documented() {
     let document = GENUINE.document(|_| {});
-    let verifier = Verifier::of_root(&GENUINE.cabundle[0]);
+    let verifier = Verifier::with_root(GENUINE.cabundle[0].clone());
     let verify = |lists: &[Endorsement]| {
         let (verdict, cost) = cost(|| verifier.verify(&document, &Endorsements(lists.to_vec()), NOW));
         assert!(verdict.is_ok(), "{verdict:?}");
@@ -675,7 +679,7 @@ fn hostile_documents_cost_no_more_than_the_bound() {
     const BOUND: u64 = 27;
     let longest = issue_levels(11, |_, _| {}, p384);
     assert_eq!(longest.cabundle.len(), 10);
-    let verifier = Verifier::of_root(&longest.cabundle[0]);
+    let verifier = Verifier::with_root(longest.cabundle[0].clone());
     let mut forged = longest.document(|_| {});
     *forged.last_mut().unwrap() ^= 1;
     let (verdict, spent) = cost(|| verifier.verify(&forged, &Endorsements::default(), NOW));
@@ -685,7 +689,7 @@ fn hostile_documents_cost_no_more_than_the_bound() {
     );
     assert_eq!(spent, 11);
     let same = list(&longest, 0, &[7], 2025);
-    let verifier = Verifier::of_root(&longest.cabundle[0]);
+    let verifier = Verifier::with_root(longest.cabundle[0].clone());
     let many = |count: usize| Endorsements(vec![same.clone(); count]);
     let (verdict, spent) = cost(|| verifier.verify(&longest.document(|_| {}), &many(2000), NOW));
     assert!(

@@ -34,12 +34,14 @@ pub struct Verifier {
 impl Verifier {
     /// The verifier of genuine enclaves: AWS's root.
     pub fn aws() -> Self {
-        Self::of_root(AWS_ROOT)
+        Self::with_root(AWS_ROOT.to_vec())
     }
 
-    pub(super) fn of_root(root: &[u8]) -> Self {
+    /// A verifier of the same format under another root, given in DER. What it verifies is no enclave of AWS: see
+    /// [`nautilus_core::VerifierSet::dangerous_with_stand_in`].
+    pub fn with_root(root_der: Vec<u8>) -> Self {
         Self {
-            root: root.to_vec(),
+            root: root_der,
             chains: Arc::new(Memo::new(REMEMBERED_CHAINS)),
         }
     }

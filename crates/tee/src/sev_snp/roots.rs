@@ -44,6 +44,16 @@ impl Root {
         }
     }
 
+    /// A root in DER that names itself as AMD's does, `ARK-Milan` for one; none if it does not.
+    pub fn in_place_of_amd(ark: Vec<u8>) -> Option<Self> {
+        let names = |product: &Product| {
+            let name = format!("ARK-{product}");
+            ark.windows(name.len()).any(|window| window == name.as_bytes())
+        };
+        let product = Product::ALL.into_iter().find(names)?;
+        Some(Self::new(product, ark, Vec::new()))
+    }
+
     /// Another vendor's root in DER, in the place of AMD's for `product`. The names in its certificates have
     /// to be AMD's. Authorities may come along with the evidence as well.
     pub fn new(product: Product, ark: Vec<u8>, authorities: Vec<Vec<u8>>) -> Self {

@@ -2,7 +2,7 @@
 //!
 //! Layout: Intel, *SGX ECDSA QuoteLib Reference: DCAP API*, appendix "Quote Format". Little-endian throughout.
 
-use nautilus_core::{AttestError, Attester, Descriptor, ReportData};
+use nautilus_core::{AttestError, Attester, Descriptor, Endorsements, RawEvidence, ReportData};
 
 use super::DESCRIPTOR;
 use super::description::Description;
@@ -142,7 +142,7 @@ impl Attester for SimulatedAttester {
         DESCRIPTOR
     }
 
-    fn attest(&self, report_data: &ReportData) -> Result<Vec<u8>, AttestError> {
+    fn attest(&self, report_data: &ReportData) -> Result<RawEvidence, AttestError> {
         let failed = |what: &str| AttestError::Vendor {
             what: what.to_owned(),
         };
@@ -157,7 +157,11 @@ impl Attester for SimulatedAttester {
             .append_to(&mut data)
             .and_then(|()| append_sized::<4>(&mut quote, &data))
             .ok_or_else(|| failed("the simulated platform's certificate chain is too long for a quote"))?;
-        Ok(quote)
+        Ok(RawEvidence {
+            bytes: quote,
+            endorsements: Endorsements::default(),
+            event_log: None,
+        })
     }
 }
 

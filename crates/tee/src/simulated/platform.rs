@@ -1,19 +1,25 @@
 //! The simulated platform: its provisioning certification key, and the attestation key that it certifies.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use nautilus_core::{AttestError, Protection, Sealer};
+use ring::hmac;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::attest::{EnclaveReport, Image, QeCertification, SimulatedAttester};
 use super::description::{Description, QuotingEnclave};
 use super::key::{self, RawKey};
 use super::{CHAIN_FILE, DESCRIPTION_FILE, PCK_KEY_FILE, PLATFORM_DIR, SimulatedError, files};
+use crate::sealing::KeySealer;
 
 /// The QE authentication data that Intel's quoting enclave makes.
 const QE_AUTH_DATA: [u8; 32] = [
     0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28,
     29, 30, 31,
 ];
+/// The sealing key is another use of the platform's key.
+const SEALING_LABEL: &[u8] = b"nautilus simulated platform: sealing";
 /// `INIT | MODE64BIT | PROVISIONKEY`, as Intel's quoting enclave has.
 const QE_FLAGS: u64 = 0x15;
 /// State components that an enclave may use: x87, SSE, AVX.
@@ -24,6 +30,29 @@ pub struct Platform {
     attestation_key: RawKey,
     certification: QeCertification,
     description: Description,
+    sealing_key: hmac::Key,
+    sealing_key_path: PathBuf,
+}
+
+/// What the simulated TEE offers to `options.program`.
+pub(crate) fn platform(options: &crate::PlatformOptions) -> Result<crate::Platform, AttestError> {
+    if let Some(name) = &options.quote_provider {
+        return Err(AttestError::Unsupported {
+            what: format!("quote_provider `{name}`: the simulated TEE has only one, which has no name"),
+        });
+    }
+    let directory = options.simulated.as_deref().ok_or_else(|| AttestError::Missing {
+        interface: "the simulated platform".to_owned(),
+        hint: "say where its directory is".to_owned(),
+    })?;
+    let platform = Platform::load(directory).map_err(|error| AttestError::Vendor {
+        what: error.to_string(),
+    })?;
+    let image = Image::production(options.program);
+    Ok(crate::Platform {
+        sealer: Some(Box::new(platform.sealer(&image))),
+        attester: Box::new(platform.into_attester(image)),
+    })
 }
 
 impl Platform {
@@ -50,7 +79,13 @@ impl Platform {
             });
         }
         let path = dir.join(PCK_KEY_FILE);
-        let pck = RawKey::from_pkcs8(&files::read_key(&path)?)
+        let pkcs8 = files::read_key(&path)?;
+        let sealing_key = hmac::Key::new(
+            hmac::HMAC_SHA256,
+            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SEALING_LABEL), &pkcs8).as_ref(),
+        );
+        let sealing_key_path = path.clone();
+        let pck = RawKey::from_pkcs8(&pkcs8)
             .filter(|key| Sha256::digest(key.public())[..] == description.pck_key)
             .ok_or_else(|| SimulatedError::Damaged {
                 path,
@@ -65,7 +100,19 @@ impl Platform {
             attestation_key,
             certification,
             description,
+            sealing_key,
+            sealing_key_path,
         })
+    }
+
+    /// What seals for `image` on this platform. Its key is made of the platform's own, so that the state of one
+    /// platform does not open on another; but whoever can read the platform's files has it too.
+    pub fn sealer(&self, image: &Image) -> impl Sealer + use<> {
+        let mut key = Zeroizing::new([0; 32]);
+        let tag = hmac::sign(&self.sealing_key, &image.mrenclave);
+        key.copy_from_slice(tag.as_ref());
+        let path = self.sealing_key_path.display().to_string();
+        KeySealer::new(key, Protection::FileMode { path })
     }
 
     /// Digest of the key that signs enclaves on this platform.

@@ -79,7 +79,8 @@ fn attest(dir: &Path, image: Image, report_data: &ReportData) -> Evidence {
         .unwrap()
         .into_attester(image)
         .attest(report_data)
-        .unwrap();
+        .unwrap()
+        .bytes;
     Evidence {
         tee: TeeKind::Simulated,
         bytes,
@@ -124,7 +125,7 @@ fn what_the_platform_attests_is_what_is_verified() {
     let attester = Platform::load(&fixture.dir()).unwrap().into_attester(image);
     assert_eq!(attester.descriptor(), DESCRIPTOR);
     for seed in 0..64 {
-        let bytes = attester.attest(&report_data(seed)).unwrap();
+        let bytes = attester.attest(&report_data(seed)).unwrap().bytes;
         let evidence = Evidence {
             tee: TeeKind::Simulated,
             bytes,
@@ -488,7 +489,7 @@ fn quotes_in_later_containers_say_the_same() {
         claims.unsigned.retain(|fact| !fact.what.starts_with("high-s"));
         Ok::<_, VerifyError>(claims)
     };
-    let version_3 = verify(&attester.attest(&report_data(0)).unwrap()).unwrap();
+    let version_3 = verify(&attester.attest(&report_data(0)).unwrap().bytes).unwrap();
     for version in [4, 5] {
         let quote = attester.attest_in(version, &report_data(0));
         assert!(sgx::recognises(&quote));
@@ -557,7 +558,7 @@ fn a_quote_moved_into_another_container_does_not_verify() {
         .into_attester(Image::production(MRENCLAVE));
     let verifier = sgx::Verifier::with_root(fixture.vendor.root_der().to_vec(), TeeKind::Simulated);
     let signature = 436..500;
-    let of_3 = attester.attest(&report_data(0)).unwrap();
+    let of_3 = attester.attest(&report_data(0)).unwrap().bytes;
     let mut moved = attester.attest_in(4, &report_data(0));
     moved[signature.clone()].copy_from_slice(&of_3[signature]);
     for _cold_then_warm in 0..2 {

@@ -25,8 +25,18 @@ pub struct Verifier {
 impl Verifier {
     /// The verifier of genuine TDX: Intel's root.
     pub fn intel() -> Self {
+        Self::of(Root::intel())
+    }
+
+    /// A verifier of the same format under another root, given in DER. What it verifies is no trust domain of Intel's:
+    /// see [`nautilus_core::VerifierSet::dangerous_with_stand_in`].
+    pub fn with_root(root_der: Vec<u8>) -> Self {
+        Self::of(Root::of_der(root_der))
+    }
+
+    fn of(root: Root) -> Self {
         Self {
-            root: Root::intel(),
+            root,
             memory: Arc::new(Memory::new()),
         }
     }

@@ -204,15 +204,15 @@ impl Node {
     /// Evidence for a challenge, made for any purpose.
     pub fn answer_as(&mut self, challenge: Challenge, purpose: Purpose) -> EvidenceFile {
         let request = Request::Attest { purpose, challenge };
-        let Reply::Evidence { evidence, user_data } = self.enclave.handle(request) else {
+        let Reply::Evidence(attested) = self.enclave.handle(request) else {
             panic!("the enclave makes no evidence")
         };
         EvidenceFile {
             evidence: Evidence {
                 tee: self.identity.tee,
-                bytes: evidence,
-                user_data: Some(user_data),
-                event_log: None,
+                bytes: attested.evidence,
+                user_data: Some(attested.user_data),
+                event_log: attested.event_log,
             },
             challenge,
             endorsements: self.endorsements.clone(),

@@ -7,7 +7,7 @@ use nautilus_core::{
 };
 use nautilus_proof::merkle::{Frontier, leaf_hash};
 use nautilus_proof::message::node_id;
-use nautilus_proof::wallet::{WalletSignature, address_of};
+use nautilus_proof::wallet::{WalletKey, WalletSignature};
 use nautilus_proof::{
     Metrics, PerformanceProof, ProofStatement, ProofSubmission, Registration, SampleChain, SignedSample,
     Window, covered_slots, slots,
@@ -64,7 +64,7 @@ impl TestNode {
         let wallet = Ed25519PrivateKey::new([wallet; 32]);
         let label = BootId([seed; 16]);
         let boot = BootId([seed ^ 0x40; 16]);
-        let address = address_of(&PublicKey(wallet.public_key().into_inner()));
+        let address = WalletKey::Ed25519(PublicKey(wallet.public_key().into_inner())).address();
         Self {
             wallet,
             tee: SigningKey::from_bytes(&[seed ^ 0x80; 32]),
@@ -90,7 +90,7 @@ impl TestNode {
     }
 
     pub fn wallet(&self) -> SuiAddress {
-        address_of(&PublicKey(self.wallet.public_key().into_inner()))
+        WalletKey::Ed25519(PublicKey(self.wallet.public_key().into_inner())).address()
     }
 
     pub fn id(&self) -> NodeId {

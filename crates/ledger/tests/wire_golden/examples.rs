@@ -12,7 +12,7 @@ use nautilus_ledger::{
 };
 use nautilus_proof::merkle::{Frontier, leaf_hash};
 use nautilus_proof::message::node_id;
-use nautilus_proof::wallet::{WalletSignature, address_of};
+use nautilus_proof::wallet::{WalletKey, WalletSignature};
 use nautilus_proof::{
     Metrics, ProofStatement, ProofSubmission, Registration, SampleChain, Window, covered_slots, slots,
 };
@@ -127,7 +127,7 @@ struct Story {
 
 impl Story {
     fn tell() -> Self {
-        let wallet = address_of(&key_of(WALLET_SEED));
+        let wallet = WalletKey::Ed25519(key_of(WALLET_SEED)).address();
         let mut story = Self {
             wallet,
             messages: Vec::new(),

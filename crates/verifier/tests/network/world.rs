@@ -12,7 +12,7 @@ use nautilus_core::{
 use nautilus_enclave::{Enclave, Identity, Reply, Request};
 use nautilus_ledger::{EmbeddedLedger, Genesis, Rules, State, Tip};
 use nautilus_proof::message::node_id;
-use nautilus_proof::wallet::{WalletSignature, address_of, personal_message_digest};
+use nautilus_proof::wallet::{WalletKey, WalletSignature, personal_message_digest};
 use nautilus_proof::{MAX_VALIDITY_MILLIS, Metrics, PerformanceProof, Registration, SignedSample};
 use nautilus_tee::simulated::{Image, Platform, Vendor, verifier_set};
 use nautilus_verifier::api::{
@@ -285,7 +285,7 @@ pub fn backed(file: &EvidenceFile) -> AttestationRequest {
     let seal_signature = match &bound {
         Some(bound) => sign_with(&wallet(owner(bound.node).unwrap_or(1)), bound),
         None => WalletSignature {
-            key: PublicKey([1; 32]),
+            key: WalletKey::Ed25519(PublicKey([1; 32])),
             signature: Signature([0; 64]),
         },
     };
@@ -298,7 +298,7 @@ pub fn backed(file: &EvidenceFile) -> AttestationRequest {
 fn sign_with(wallet: &Ed25519PrivateKey, message: &impl SignedMessage) -> WalletSignature {
     let signature: sui_sdk_types::Ed25519Signature = wallet.sign(&personal_message_digest(message));
     WalletSignature {
-        key: PublicKey(wallet.public_key().into_inner()),
+        key: WalletKey::Ed25519(PublicKey(wallet.public_key().into_inner())),
         signature: Signature(signature.into_inner()),
     }
 }
@@ -312,5 +312,5 @@ fn label(seed: u8) -> BootId {
 }
 
 fn wallet_address(wallet: &Ed25519PrivateKey) -> SuiAddress {
-    address_of(&PublicKey(wallet.public_key().into_inner()))
+    WalletKey::Ed25519(PublicKey(wallet.public_key().into_inner())).address()
 }

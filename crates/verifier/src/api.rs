@@ -70,6 +70,25 @@ pub struct AttestationOutcome {
     pub appraisal: serde_json::Value,
 }
 
+/// Answer to `POST /v1/secrets`, whose body is an [`AttestationRequest`] made for the purpose `workload`: what the
+/// key broker releases to a node whose evidence was accepted. The appraisal is recorded nowhere.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Released {
+    /// Canonical identity of the evidence.
+    pub evidence_id: EvidenceId,
+    /// The secrets.
+    pub secrets: Vec<ReleasedSecret>,
+}
+
+/// One secret, which only the enclave can open.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReleasedSecret {
+    /// What it is called.
+    pub name: String,
+    /// HPKE to the channel key that the evidence binds, in base64 ([wire.md](../../../docs/wire.md)).
+    pub sealed: String,
+}
+
 /// Answer to `POST /v1/proofs`, whose body is a performance proof.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settlement {

@@ -44,6 +44,10 @@ pub fn router(verifier: Arc<Verifier>) -> Router {
             "/v1/attestations",
             post(attest).layer(DefaultBodyLimit::max(MAX_EVIDENCE_FILE)),
         )
+        .route(
+            "/v1/secrets",
+            post(release).layer(DefaultBodyLimit::max(MAX_EVIDENCE_FILE)),
+        )
         .route("/v1/proofs", post(settle).layer(DefaultBodyLimit::max(MAX_PROOF)))
         .method_not_allowed_fallback(async || {
             error(
@@ -77,6 +81,10 @@ async fn challenge(State(verifier): State<Arc<Verifier>>, body: Body) -> Respons
 
 async fn attest(State(verifier): State<Arc<Verifier>>, body: Body) -> Response {
     answer(body, move |body| verifier.attest(&parse(body)?, now())).await
+}
+
+async fn release(State(verifier): State<Arc<Verifier>>, body: Body) -> Response {
+    answer(body, move |body| verifier.release(&parse(body)?, now())).await
 }
 
 async fn settle(State(verifier): State<Arc<Verifier>>, body: Body) -> Response {
@@ -125,6 +133,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         Refusal::Evidence(_) | Refusal::Proof(_) | Refusal::NotTheNodesWallet => {
             StatusCode::UNPROCESSABLE_ENTITY
         }
+        Refusal::NotAccepted(_) | Refusal::NotReleased(_) => StatusCode::FORBIDDEN,
         Refusal::Ledger(_) => StatusCode::CONFLICT,
         Refusal::Busy | Refusal::LedgerUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,

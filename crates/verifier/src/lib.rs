@@ -5,6 +5,7 @@
 //! [`nautilus_proof::PerformanceProof::verify`], and the ledger applies its own rules again.
 
 pub mod api;
+mod broker;
 mod challenges;
 mod ear;
 mod http;
@@ -14,6 +15,7 @@ mod service;
 mod told;
 mod wall_clock;
 
+pub use broker::{BrokerError, Encrypt, KeyBroker};
 pub use ear::{key_set, signed_ear};
 pub use http::router;
 pub use key::{KeyError, VerifierKey};

@@ -3,16 +3,17 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nautilus_core::{
-    Appraisal, AppraisalVerdict, Binding, ChallengeTerms, Policy, PublicKey, UnixMillis, VerifierSet,
-    VerifyError,
+    Appraisal, AppraisalVerdict, Binding, ChallengeTerms, Policy, PublicKey, Purpose, UnixMillis,
+    VerifierSet, VerifyError,
 };
 use nautilus_ledger::{AppraisalRecord, Ledger, LedgerError, SubmitError};
 use nautilus_proof::{PerformanceProof, ProofError};
 
 use crate::api::{
     ApiError, AttestationOutcome, AttestationRequest, ChallengeRequest, RegisterRequest, Registered,
-    Settlement, VerifierFacts,
+    Released, Settlement, VerifierFacts,
 };
+use crate::broker::KeyBroker;
 use crate::challenges::Challenges;
 use crate::key::VerifierKey;
 use crate::told::told;
@@ -24,6 +25,7 @@ pub struct Verifier {
     key: VerifierKey,
     challenges: Mutex<Challenges>,
     ledger: Mutex<Box<dyn Ledger + Send>>,
+    broker: Option<KeyBroker>,
 }
 
 /// Why a request had no success, by who is at fault.
@@ -54,6 +56,12 @@ pub enum Refusal {
     /// The ledger cannot be used at the moment.
     #[error("ledger cannot be used: {}", told(.0.as_ref()))]
     LedgerUnavailable(Box<dyn std::error::Error + Send + Sync>),
+    /// The policy rejected the evidence of a node that asked for secrets.
+    #[error("policy rejected the evidence, so nothing is released: {0}")]
+    NotAccepted(String),
+    /// Nothing can be released.
+    #[error("no secret is released: {0}")]
+    NotReleased(&'static str),
     /// Something of ours failed.
     #[error("verifier failed: {0}")]
     Internal(String),
@@ -71,6 +79,8 @@ impl Refusal {
             Self::Proof(error) => error.kind().to_owned(),
             Self::Ledger(error) => error.kind().to_owned(),
             Self::LedgerUnavailable(_) => "ledger_unavailable".to_owned(),
+            Self::NotAccepted(_) => "not_accepted".to_owned(),
+            Self::NotReleased(_) => "not_released".to_owned(),
             Self::Internal(_) => "internal".to_owned(),
         };
         ApiError {
@@ -109,6 +119,16 @@ impl Verifier {
             key,
             challenges: Mutex::default(),
             ledger: Mutex::new(Box::new(ledger)),
+            broker: None,
+        }
+    }
+
+    /// The same verifier, which also releases secrets to nodes whose evidence it accepts.
+    #[must_use]
+    pub fn releasing(self, broker: KeyBroker) -> Self {
+        Self {
+            broker: Some(broker),
+            ..self
         }
     }
 
@@ -166,6 +186,63 @@ impl Verifier {
         request: &AttestationRequest,
         now: UnixMillis,
     ) -> Result<AttestationOutcome, Refusal> {
+        let (_, appraisal) = self.appraise(request, now)?;
+        if appraisal.verdict() == AppraisalVerdict::Accepted {
+            self.record(&appraisal, now)?;
+        }
+        Ok(AttestationOutcome {
+            verdict: appraisal.verdict(),
+            assurance: appraisal.claims().assurance,
+            evidence_id: appraisal.claims().evidence_id,
+            expires_at: appraisal.expires_at(),
+            appraisal: serde_json::to_value(&appraisal)
+                .map_err(|error| Refusal::Internal(error.to_string()))?,
+        })
+    }
+
+    /// Releases secrets to the enclave whose evidence, made for the purpose `workload`, is accepted: encrypted to the
+    /// channel key that the evidence binds. Nothing is recorded. The challenge is used up, whatever comes of it.
+    ///
+    /// # Errors
+    /// As [`Self::attest`]; and if the policy rejects, or this verifier releases nothing.
+    pub fn release(&self, request: &AttestationRequest, now: UnixMillis) -> Result<Released, Refusal> {
+        let broker = self
+            .broker
+            .as_ref()
+            .ok_or(Refusal::NotReleased("this verifier has no secrets to release"))?;
+        let (terms, appraisal) = self.appraise(request, now)?;
+        if terms.purpose != Purpose::Workload {
+            return Err(Refusal::NotReleased(
+                "the challenge was not for the purpose `workload`",
+            ));
+        }
+        if appraisal.verdict() != AppraisalVerdict::Accepted {
+            let failed = appraisal.findings().iter().filter(|finding| !finding.passed);
+            let failed: Vec<_> = failed
+                .map(|finding| format!("{}: {}", finding.rule, finding.detail))
+                .collect();
+            return Err(Refusal::NotAccepted(failed.join("; ")));
+        }
+        let claims = appraisal.claims();
+        let bound = claims.user_data.as_ref();
+        let (node, key) = bound
+            .and_then(|bound| Some((bound.node, bound.channel_key?)))
+            .ok_or(Refusal::NotReleased("the evidence binds no channel key"))?;
+        let secrets = broker.release(node, &key).ok_or(Refusal::NotReleased(
+            "nothing can be encrypted to the channel key that the evidence binds",
+        ))?;
+        Ok(Released {
+            evidence_id: claims.evidence_id,
+            secrets,
+        })
+    }
+
+    /// Takes the challenge, and judges what answers it.
+    fn appraise(
+        &self,
+        request: &AttestationRequest,
+        now: UnixMillis,
+    ) -> Result<(ChallengeTerms, Appraisal), Refusal> {
         let file = &request.evidence;
         let terms = lock(&self.challenges)
             .take(file.challenge)
@@ -182,18 +259,7 @@ impl Verifier {
         if !request.seal_signature.is_of(node.wallet, bound) {
             return Err(Refusal::NotTheNodesWallet);
         }
-        let appraisal = self.policy.appraise(claims, now);
-        if appraisal.verdict() == AppraisalVerdict::Accepted {
-            self.record(&appraisal, now)?;
-        }
-        Ok(AttestationOutcome {
-            verdict: appraisal.verdict(),
-            assurance: appraisal.claims().assurance,
-            evidence_id: appraisal.claims().evidence_id,
-            expires_at: appraisal.expires_at(),
-            appraisal: serde_json::to_value(&appraisal)
-                .map_err(|error| Refusal::Internal(error.to_string()))?,
-        })
+        Ok((terms, self.policy.appraise(claims, now)))
     }
 
     fn record(&self, appraisal: &Appraisal, now: UnixMillis) -> Result<(), Refusal> {

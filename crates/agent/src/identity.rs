@@ -4,14 +4,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nautilus_core::{BootId, NodeId, PublicKey, Signature, SignedMessage, SuiAddress};
+use nautilus_core::{BootId, NodeId, SignedMessage, SuiAddress};
 use nautilus_proof::message::node_id;
-use nautilus_proof::wallet::{WalletSignature, address_of, personal_message_digest};
+use nautilus_proof::wallet::WalletSignature;
 use nautilus_verifier::private_file;
 use serde::{Deserialize, Serialize};
-use sui_crypto::Signer;
-use sui_crypto::ed25519::Ed25519PrivateKey;
 use zeroize::Zeroizing;
+
+use crate::wallet::{Wallet, WalletError};
 
 const WALLET_FILE: &str = "wallet.key";
 const NODE_FILE: &str = "node.json";
@@ -20,8 +20,7 @@ const UNFINISHED_WALLET_FILE: &str = "wallet.key.unfinished";
 
 /// A node's wallet and name.
 pub struct NodeIdentity {
-    wallet_key: Ed25519PrivateKey,
-    wallet: SuiAddress,
+    wallet: Wallet,
     label: BootId,
 }
 
@@ -39,11 +38,19 @@ pub enum IdentityError {
         /// Why not.
         source: io::Error,
     },
-    /// A key that others can read.
-    #[error("{} can be read by others than its owner: run `chmod 600 {}`", path.display(), path.display())]
-    Exposed {
-        /// The key's file.
-        path: PathBuf,
+    /// The wallet's key cannot be used.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// The node exists, and its id is made of its wallet.
+    #[error(
+        "the node in {} has wallet {wallet} already, and another would make it another node: use another data directory",
+        directory.display()
+    )]
+    HasWallet {
+        /// The node's directory.
+        directory: PathBuf,
+        /// Its wallet.
+        wallet: SuiAddress,
     },
     /// A file that does not hold what it should.
     #[error("{} does not hold {what}: restore it from a backup, or use another data directory", path.display())]
@@ -87,7 +94,9 @@ impl NodeIdentity {
     pub fn open_or_create(directory: &Path) -> Result<Self, IdentityError> {
         match Self::open(directory) {
             Err(IdentityError::NoNode { .. }) => {
-                create(directory)?;
+                let mut seed = Zeroizing::new([0; 32]);
+                getrandom::fill(seed.as_mut()).map_err(IdentityError::Random)?;
+                create(directory, &Wallet::from_seed(&seed))?;
                 Self::open(directory)
             }
             result => result,
@@ -117,19 +126,34 @@ impl NodeIdentity {
                 });
             }
         }
-        let wallet_key = read_wallet(&path)?;
-        let label = read_label(&node_path)?;
-        let wallet = address_of(&PublicKey(wallet_key.public_key().into_inner()));
         Ok(Self {
-            wallet_key,
-            wallet,
-            label,
+            wallet: Wallet::read(&path, None)?,
+            label: read_label(&node_path)?,
         })
+    }
+
+    /// Makes the node that will be kept in `directory`, with a wallet that exists already.
+    ///
+    /// # Errors
+    /// If there is a node already, unless it has this wallet; or if a file cannot be read or written.
+    pub fn import(directory: &Path, wallet: &Wallet) -> Result<Self, IdentityError> {
+        match Self::open(directory) {
+            Ok(node) if node.wallet() == wallet.address() => Ok(node),
+            Ok(node) => Err(IdentityError::HasWallet {
+                directory: directory.to_owned(),
+                wallet: node.wallet(),
+            }),
+            Err(IdentityError::NoNode { .. }) => {
+                create(directory, wallet)?;
+                Self::open(directory)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The wallet's address.
     pub const fn wallet(&self) -> SuiAddress {
-        self.wallet
+        self.wallet.address()
     }
 
     /// The wallet's label for this node.
@@ -139,31 +163,25 @@ impl NodeIdentity {
 
     /// The node's id.
     pub fn node(&self) -> NodeId {
-        node_id(self.wallet, self.label)
+        node_id(self.wallet(), self.label)
     }
 
     /// The wallet's signature over `message` as a Sui personal message.
     pub fn sign(&self, message: &impl SignedMessage) -> WalletSignature {
-        let signature: sui_sdk_types::Ed25519Signature =
-            self.wallet_key.sign(&personal_message_digest(message));
-        WalletSignature {
-            key: PublicKey(self.wallet_key.public_key().into_inner()),
-            signature: Signature(signature.into_inner()),
-        }
+        self.wallet.sign(message)
     }
 }
 
 /// Makes both files. Until the wallet gets its name as the last step, nobody has seen it.
-fn create(directory: &Path) -> Result<(), IdentityError> {
+fn create(directory: &Path, wallet: &Wallet) -> Result<(), IdentityError> {
     private_file::create_directory(directory).map_err(io_error("create", directory))?;
-    let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(seed.as_mut()).map_err(IdentityError::Random)?;
     let mut label = [0; 16];
     getrandom::fill(&mut label).map_err(IdentityError::Random)?;
 
     let path = directory.join(UNFINISHED_WALLET_FILE);
-    let key = Ed25519PrivateKey::new(*seed);
-    let mut text = Zeroizing::new(key.to_suiprivkey().map_err(|_| invalid(&path, "a wallet key"))?);
+    let mut text = wallet
+        .to_suiprivkey()
+        .ok_or_else(|| invalid(&path, "a wallet key"))?;
     text.push('\n');
     private_file::write(&path, text.as_bytes()).map_err(io_error("write", &path))?;
 
@@ -182,16 +200,6 @@ fn finish_creation(directory: &Path, wallet: &Path) -> Result<bool, IdentityErro
     }
     private_file::rename(&unfinished, wallet).map_err(io_error("write", wallet))?;
     Ok(true)
-}
-
-fn read_wallet(path: &Path) -> Result<Ed25519PrivateKey, IdentityError> {
-    if private_file::is_exposed(path).map_err(io_error("look at", path))? {
-        return Err(IdentityError::Exposed {
-            path: path.to_owned(),
-        });
-    }
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(io_error("read", path))?);
-    Ed25519PrivateKey::from_suiprivkey(text.trim()).map_err(|_| invalid(path, "a Sui key (suiprivkey…)"))
 }
 
 fn read_label(path: &Path) -> Result<BootId, IdentityError> {
@@ -247,9 +255,25 @@ mod tests {
             node: identity.node(),
             wallet: identity.wallet(),
             label: identity.label(),
-            verifier: PublicKey([1; 32]),
+            verifier: nautilus_core::PublicKey([1; 32]),
         };
         assert!(identity.sign(&message).is_of(identity.wallet(), &message));
+    }
+
+    #[test]
+    fn a_wallet_is_brought_along_once_and_never_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let [mine, other] = [3, 4].map(|seed| Wallet::from_seed(&[seed; 32]));
+        let node = NodeIdentity::import(directory.path(), &mine).unwrap();
+        assert_eq!(node.wallet(), mine.address());
+        let again = NodeIdentity::import(directory.path(), &mine).unwrap();
+        assert_eq!(again.node(), node.node());
+        let Err(IdentityError::HasWallet { wallet, .. }) = NodeIdentity::import(directory.path(), &other)
+        else {
+            panic!("another wallet took the node's place")
+        };
+        assert_eq!(wallet, mine.address());
+        assert_eq!(NodeIdentity::open(directory.path()).unwrap().node(), node.node());
     }
 
     #[test]
@@ -310,20 +334,20 @@ mod tests {
         fs::set_permissions(&wallet, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(
             NodeIdentity::open_or_create(directory.path()),
-            Err(IdentityError::Exposed { .. })
+            Err(IdentityError::Wallet(WalletError::Exposed { .. }))
         ));
         fs::set_permissions(&wallet, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&wallet, "suiprivkey1nonsense").unwrap();
         assert!(matches!(
             NodeIdentity::open_or_create(directory.path()),
-            Err(IdentityError::Invalid { .. })
+            Err(IdentityError::Wallet(WalletError::Invalid { .. }))
         ));
         fs::remove_file(&wallet).unwrap();
         fs::create_dir(&wallet).unwrap();
         assert!(
             NodeIdentity::open_or_create(directory.path()).is_err_and(|error| matches!(
                 error,
-                IdentityError::Exposed { .. } | IdentityError::Io { .. }
+                IdentityError::Wallet(WalletError::Exposed { .. } | WalletError::Io { .. })
             ))
         );
     }

@@ -10,10 +10,12 @@ pub mod event;
 mod fake_verifier;
 pub mod hub;
 pub mod identity;
+pub mod key_manager;
 pub mod page;
 pub mod runner;
 mod submitter;
 mod verifier_client;
+pub mod wallet;
 
 pub use nautilus_verifier::told;
 pub use verifier_client::{VerifierClient, VerifierError};

@@ -6,7 +6,7 @@ use nautilus_core::{ChallengeTerms, NodeId, Purpose};
 use nautilus_proof::PerformanceProof;
 use nautilus_verifier::api::{
     ApiError, AttestationOutcome, AttestationRequest, ChallengeRequest, RegisterRequest, Registered,
-    Settlement, VerifierFacts,
+    Released, Settlement, VerifierFacts,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -112,6 +112,14 @@ impl VerifierClient {
     /// If it gives no success; a rejecting appraisal is one.
     pub async fn attest(&self, request: &AttestationRequest) -> Result<AttestationOutcome, VerifierError> {
         self.post("/v1/attestations", request).await
+    }
+
+    /// Has the evidence of an enclave appraised, and gets the secrets that are released to it.
+    ///
+    /// # Errors
+    /// If it gives no success; a rejecting appraisal is none.
+    pub async fn release(&self, request: &AttestationRequest) -> Result<Released, VerifierError> {
+        self.post("/v1/secrets", request).await
     }
 
     /// Has a proof verified and settled.

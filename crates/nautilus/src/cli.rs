@@ -64,6 +64,9 @@ enum Command {
     /// Read the embedded ledger, and claim its rewards
     #[command(subcommand)]
     Ledger(command::ledger::Ledger),
+    /// Import and show the wallet that is rewarded
+    #[command(subcommand)]
+    Wallet(command::wallet::Wallet),
     /// Show the configuration
     #[command(subcommand)]
     Config(command::config::ConfigCommand),
@@ -82,6 +85,7 @@ impl Cli {
             Command::Enroll(command) => command.run(&self.global),
             Command::Proof(command) => command.run(&self.global),
             Command::Ledger(command) => command.run(&self.global),
+            Command::Wallet(command) => command.run(&self.global),
             Command::Config(command) => command.run(&self.global),
         }
     }

@@ -10,3 +10,4 @@ pub mod policy;
 pub mod proof;
 pub mod up;
 pub mod verify;
+pub mod wallet;

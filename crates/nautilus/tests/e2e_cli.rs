@@ -27,3 +27,6 @@ mod policy;
 #[cfg(test)]
 #[path = "support/program.rs"]
 mod program;
+#[cfg(test)]
+#[path = "cli/wallet.rs"]
+mod wallet;

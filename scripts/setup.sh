@@ -29,6 +29,8 @@ main() {
     want libssl-dev "headers that this reader's dependencies ask for; Nautilus itself has no OpenSSL" \
       can_include cc c openssl/ssl.h
     want pkg-config "finds these headers" has pkg-config
+    want strace "shows that the enclave touches no file and no socket outside its list" has strace
+    want openssl "reads the attestation certificate" has openssl
     want util-linux "ends that TPM with its test" has setpriv
     want jq "makes evidence of a TPM's files, as the documentation says" has jq
     want xxd "writes the values of PCRs in hex, likewise" has xxd

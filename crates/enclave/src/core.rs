@@ -1,80 +1,154 @@
 //! The state of an enclave and what it signs.
 
-use ed25519_dalek::{Signer, SigningKey};
+mod attestation;
+mod keeping;
+
+use std::path::Path;
+
 use nautilus_core::{
-    Attester, BootId, BoundUserData, Challenge, EventLogHead, EvidenceId, NodeId, PublicKey, Purpose,
-    Signature, SignedMessage, UnixMillis,
+    Attester, BootId, Challenge, Digest32, EvidenceId, NodeId, Protection, SignedMessage as _, TeeKind,
+    UnixMillis,
 };
 use nautilus_proof::merkle::{Frontier, leaf_hash};
 use nautilus_proof::{
-    MAX_SAMPLES, MAX_VALIDITY_MILLIS, Metrics, ProofStatement, SampleChain, SignedSample, Window,
-    covered_slots, slots,
+    MAX_SAMPLES, MAX_VALIDITY_MILLIS, Metrics, ProofStatement, SampleChain, Window, covered_slots, slots,
 };
-use zeroize::Zeroize;
+use nautilus_tee::Platform;
 
-use crate::protocol::{
-    AttestedEvidence, EnclaveFault, Identity, P256Key, Reply, Request, Rollback, SignedWindow, StateFacts,
-};
+use crate::keys::{KeyError, Keys};
+use crate::protocol::{EnclaveFault, Identity, Reply, Request, Rollback, SignedWindow, StateFacts, Vitals};
+use crate::state::{State, StateError, Store};
 
 /// One run of the trusted core.
 pub struct Enclave {
     attester: Box<dyn Attester>,
-    key: SigningKey,
-    identity: Identity,
+    /// Where the state is kept; none where it ends with the process.
+    store: Option<Store>,
+    state: Box<State>,
+    keys: Box<Keys>,
+    boot: BootId,
+    mode: Mode,
+    memory: Memory,
     node: Option<Node>,
 }
 
-/// What exists once the enclave knows which node it serves.
+/// Why an enclave does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BootError {
+    /// Its state cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// It has no keys.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Signing,
+    Suspended,
+}
+
+/// Whether secrets are kept from being swapped out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// That is not this enclave's to see to.
+    AsItIs,
+    Locked,
+}
+
+/// What exists once the enclave was told which node it serves. A boot has one: a rotation starts another.
 struct Node {
     id: NodeId,
     chain: SampleChain,
     log: Frontier,
     last_end: UnixMillis,
-    evidence: Option<EvidenceId>,
+    newest: Option<Newest>,
+}
+
+/// The newest evidence of this boot.
+struct Newest {
+    id: EvidenceId,
+    /// SHA-256 of the raw evidence.
+    digest: Digest32,
+    evidence: Vec<u8>,
+    challenge: Challenge,
+    user_data: Vec<u8>,
+}
+
+impl Node {
+    fn of_boot(id: NodeId, boot: BootId) -> Self {
+        Self {
+            id,
+            chain: SampleChain::of_boot(id, boot),
+            log: Frontier::default(),
+            last_end: UnixMillis(0),
+            newest: None,
+        }
+    }
 }
 
 impl Enclave {
-    /// A new boot: makes key and boot id from the system's randomness.
+    /// A new boot with new keys that end with the process.
     ///
     /// # Errors
     /// If there is no randomness.
-    pub fn boot(attester: Box<dyn Attester>) -> Result<Self, getrandom::Error> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed)?;
-        let key = SigningKey::from_bytes(&seed);
-        seed.zeroize();
-        let mut boot = [0; 16];
-        getrandom::fill(&mut boot)?;
-        let identity = Identity {
-            tee: attester.descriptor().tee,
-            boot: BootId(boot),
-            tee_key: PublicKey(key.verifying_key().to_bytes()),
-            p256: P256Key {
-                key: Vec::new(),
-                signature: Signature([0; 64]),
-            },
-            channel_key: PublicKey([0; 32]),
-            state: StateFacts {
-                generation: 1,
-                protection: None,
-                sealed_by_tee: false,
-                rollback: Rollback::NotApplicable,
-                keys_made_at: None,
-                retired: Vec::new(),
-                secrets: Vec::new(),
-            },
+    pub fn boot(attester: Box<dyn Attester>) -> Result<Self, BootError> {
+        Self::start(attester, None, Box::new(State::new()?))
+    }
+
+    /// A new boot on `platform`, with the state in the file `state`, which is made where there is none. Without a
+    /// path, or on a platform that seals nothing, the state ends with the process.
+    ///
+    /// # Errors
+    /// If there is a state that cannot be used: it is never replaced in silence. If it cannot be kept, or there is no
+    /// randomness.
+    pub fn open(platform: Platform, state: Option<&Path>) -> Result<Self, BootError> {
+        let (Some(path), Some(sealer)) = (state, platform.sealer) else {
+            return Self::boot(platform.attester);
         };
+        let store = Store::open(path, sealer)?;
+        let mut state = Box::new(match store.read()? {
+            Some(mut state) => {
+                state.generation = state.generation.checked_add(1).ok_or(StateError::Exhausted {
+                    what: "it was started too often",
+                })?;
+                state
+            }
+            None => State::new()?,
+        });
+        store.write(&mut state)?;
+        Self::start(platform.attester, Some(store), state)
+    }
+
+    fn start(
+        attester: Box<dyn Attester>,
+        store: Option<Store>,
+        state: Box<State>,
+    ) -> Result<Self, BootError> {
         Ok(Self {
             attester,
-            key,
-            identity,
+            store,
+            keys: Box::new(Keys::of(&state)?),
+            state,
+            boot: new_boot()?,
+            mode: Mode::Signing,
+            memory: Memory::AsItIs,
             node: None,
         })
     }
 
     /// Answers a request. A refusal changes nothing.
     pub fn handle(&mut self, request: Request) -> Reply {
-        let result = match request {
+        self.answer(request).unwrap_or_else(Reply::Refused)
+    }
+
+    fn answer(&mut self, request: Request) -> Result<Reply, EnclaveFault> {
+        if self.mode == Mode::Suspended && signs(&request) {
+            return Err(EnclaveFault::Suspended);
+        }
+        match request {
             Request::Initialize { node } => self.initialize(node),
             Request::Attest { purpose, challenge } => self.attest(purpose, challenge),
             Request::Sample { at, metrics } => self.sample(at, metrics),
@@ -85,49 +159,108 @@ impl Enclave {
                 now,
                 validity_millis,
             } => self.close_window(start, end, interval_millis, now, validity_millis),
-            _ => Err(EnclaveFault::State("not yet".to_owned())),
-        };
-        result.unwrap_or_else(Reply::Refused)
+            Request::Heartbeat => Ok(Reply::Alive(self.vitals())),
+            Request::Suspend => Ok(self.go_on_as(Mode::Suspended)),
+            Request::Resume => Ok(self.go_on_as(Mode::Signing)),
+            Request::Rotate { now } => self.rotate(now),
+            Request::Certify {
+                not_before,
+                not_after,
+            } => self.certify(not_before, not_after),
+            Request::SignAttestation {
+                evidence,
+                certificate,
+                measurements,
+                at,
+                expires_at,
+            } => self.sign_attestation(evidence, certificate, measurements, at, expires_at),
+            Request::Provision { name, sealed } => self.provision(name, &sealed),
+        }
+    }
+
+    /// The TEE that it runs in.
+    pub fn tee(&self) -> TeeKind {
+        self.attester.descriptor().tee
+    }
+
+    /// What protects its state at rest; none where the state ends with the process.
+    pub fn protection(&self) -> Option<Protection> {
+        self.store.as_ref().map(Store::protection)
+    }
+
+    /// Keeps what is secret from being swapped out, from now on.
+    ///
+    /// # Errors
+    /// What the kernel says: the memory that a process may lock is bounded.
+    pub fn lock_secrets(&mut self) -> std::io::Result<()> {
+        nautilus_sys::memory::lock(&*self.keys)?;
+        self.state.lock()?;
+        self.memory = Memory::Locked;
+        Ok(())
     }
 
     fn initialize(&mut self, id: NodeId) -> Result<Reply, EnclaveFault> {
         if self.node.is_some() {
             return Err(EnclaveFault::AlreadyInitialized);
         }
-        self.node = Some(Node {
-            id,
-            chain: SampleChain::of_boot(id, self.identity.boot),
-            log: Frontier::default(),
-            last_end: UnixMillis(0),
-            evidence: None,
-        });
-        Ok(Reply::Identity(self.identity.clone()))
+        match self.state.node {
+            Some(bound) if bound != id => return Err(EnclaveFault::AnotherNode(bound)),
+            Some(_) => {}
+            None => {
+                let mut next = self.state.clone();
+                next.node = Some(id);
+                self.keep(next)?;
+            }
+        }
+        self.node = Some(Node::of_boot(id, self.boot));
+        Ok(Reply::Identity(self.identity(id)))
     }
 
-    fn attest(&mut self, purpose: Purpose, challenge: Challenge) -> Result<Reply, EnclaveFault> {
-        let node = self.node.as_mut().ok_or(EnclaveFault::NotInitialized)?;
-        let user_data = BoundUserData {
-            purpose,
-            node: node.id,
-            tee: self.identity.tee,
-            boot: self.identity.boot,
-            tee_key: self.identity.tee_key,
-            channel_key: None,
-            event_log: EventLogHead::EMPTY,
-        };
-        let report_data = challenge.bind(&user_data);
-        let evidence = self
-            .attester
-            .attest(&report_data)
-            .map_err(|error| EnclaveFault::Attest(error.to_string()))?;
-        node.evidence = Some(EvidenceId::of(self.identity.tee, report_data.as_bytes()));
-        let endorsements = evidence.endorsements.0.into_iter();
-        Ok(Reply::Evidence(Box::new(AttestedEvidence {
-            evidence: evidence.bytes,
-            user_data: user_data.to_bytes(),
-            endorsements: endorsements.map(|one| (one.kind, one.bytes)).collect(),
-            event_log: evidence.event_log,
-        })))
+    fn identity(&self, node: NodeId) -> Identity {
+        let protection = self.protection();
+        Identity {
+            tee: self.tee(),
+            boot: self.boot,
+            tee_key: self.keys.tee_key(),
+            p256: self.keys.p256(node, self.boot),
+            channel_key: self.keys.channel_key(),
+            state: StateFacts {
+                generation: self.state.generation,
+                sealed_by_tee: matches!(protection, Some(Protection::Tee { .. })),
+                protection: protection.map(|protection| match protection {
+                    Protection::Tee { bound_to } => bound_to,
+                    Protection::FileMode { path } => format!("the file mode of {path}"),
+                }),
+                rollback: self
+                    .store
+                    .as_ref()
+                    .map_or(Rollback::NotApplicable, Store::rollback),
+                keys_made_at: self.state.keys_made_at,
+                retired: self.state.retired.clone(),
+                secrets: self
+                    .state
+                    .secrets
+                    .iter()
+                    .map(|secret| secret.name.clone())
+                    .collect(),
+            },
+        }
+    }
+
+    fn vitals(&self) -> Vitals {
+        let node = self.node.as_ref();
+        let samples = node.map_or(0, |node| node.chain.times().len());
+        Vitals {
+            boot: self.boot,
+            windows: node.map_or(0, |node| node.log.size()),
+            samples: u32::try_from(samples).unwrap_or(u32::MAX),
+            suspended: self.mode == Mode::Suspended,
+        }
+    }
+
+    fn go_on_as(&mut self, mode: Mode) -> Reply {
+        self.mode = mode;
+        Reply::Alive(self.vitals())
     }
 
     fn sample(&mut self, at: UnixMillis, metrics: Metrics) -> Result<Reply, EnclaveFault> {
@@ -144,8 +277,8 @@ impl Enclave {
         node.chain
             .push(&sample)
             .map_err(|error| EnclaveFault::Sample(error.to_string()))?;
-        let signature = sign(&self.key, &sample);
-        Ok(Reply::Sample(SignedSample { sample, signature }))
+        let signature = self.keys.sign(&sample);
+        Ok(Reply::Sample(nautilus_proof::SignedSample { sample, signature }))
     }
 
     fn close_window(
@@ -156,8 +289,9 @@ impl Enclave {
         now: UnixMillis,
         validity_millis: u64,
     ) -> Result<Reply, EnclaveFault> {
-        let node = self.node.as_mut().ok_or(EnclaveFault::NotInitialized)?;
-        let attestation_hash = node.evidence.ok_or(EnclaveFault::NotAttested)?;
+        let tee = self.tee();
+        let node = self.node.as_ref().ok_or(EnclaveFault::NotInitialized)?;
+        let attestation_hash = node.newest.as_ref().ok_or(EnclaveFault::NotAttested)?.id;
         let refused = |what: &str| EnclaveFault::Window(what.to_owned());
         if start >= end || start < node.last_end {
             return Err(refused(
@@ -173,11 +307,13 @@ impl Enclave {
         let covered = covered_slots(start, end, interval_millis, times)
             .ok_or_else(|| refused("a sample lies outside of it"))?;
         let samples = u32::try_from(times.len()).map_err(|_| EnclaveFault::WindowFull(MAX_SAMPLES))?;
+        self.date_keys(now)?;
+        let node = self.node.as_mut().ok_or(EnclaveFault::NotInitialized)?;
         let window = Window {
             node: node.id,
-            tee: self.identity.tee,
-            assurance: self.identity.tee.assurance(),
-            boot: self.identity.boot,
+            tee,
+            assurance: tee.assurance(),
+            boot: self.boot,
             sequence: node.log.size(),
             start,
             end,
@@ -199,7 +335,7 @@ impl Enclave {
             issued_at: now,
             expires_at: now.plus(validity_millis),
         };
-        let tee_signature = sign(&self.key, &statement);
+        let tee_signature = self.keys.sign(&statement);
         Ok(Reply::Window(Box::new(SignedWindow {
             statement,
             merkle_proof,
@@ -208,8 +344,24 @@ impl Enclave {
     }
 }
 
-fn sign(key: &SigningKey, message: &impl SignedMessage) -> Signature {
-    Signature(key.sign(&message.to_bytes()).to_bytes())
+/// Whether answering takes a signature of the enclave's or of its TEE's.
+const fn signs(request: &Request) -> bool {
+    match request {
+        Request::Initialize { .. }
+        | Request::Attest { .. }
+        | Request::Sample { .. }
+        | Request::CloseWindow { .. }
+        | Request::Rotate { .. }
+        | Request::Certify { .. }
+        | Request::SignAttestation { .. } => true,
+        Request::Heartbeat | Request::Suspend | Request::Resume | Request::Provision { .. } => false,
+    }
+}
+
+fn new_boot() -> Result<BootId, KeyError> {
+    let mut boot = [0; 16];
+    getrandom::fill(&mut boot)?;
+    Ok(BootId(boot))
 }
 
 #[cfg(test)]

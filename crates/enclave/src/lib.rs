@@ -1,8 +1,8 @@
 //! The trusted core of a node: makes the signing key, binds it into evidence, and signs samples and proofs.
 //!
-//! It signs nothing but messages that it built itself, in strictly increasing sequence. The key is made at
-//! start, lives in memory, and is never written: a restart is a new boot with a new key and new evidence.
-//! Everything that arrives is the host's and hostile.
+//! It signs nothing but messages that it built itself, in strictly increasing sequence. The keys are made inside; they
+//! leave it only sealed by the TEE, so that the same key signs after a restart. A restart is a new boot all the same:
+//! a new boot id, new evidence, and a log that starts anew. Everything that arrives is the host's and hostile.
 
 #![cfg_attr(
     not(test),
@@ -13,13 +13,21 @@
     )
 )]
 
+mod certificate;
 mod core;
+pub mod hpke;
+mod keys;
 mod protocol;
+mod sandbox;
 mod serve;
+mod state;
 
-pub use core::Enclave;
+pub use core::{BootError, Enclave};
+pub use keys::KeyError;
 pub use protocol::{
     AttestedEvidence, EnclaveFault, FrameError, Identity, MAX_FRAME, P256Key, Reply, Request, RetiredKey,
     Rollback, Rotated, SignedWindow, StateFacts, Vitals, decode_frame, encode_frame,
 };
-pub use serve::{ServeError, serve};
+pub use sandbox::{Needs, Sandbox, SandboxError};
+pub use serve::{Connection, ServeError};
+pub use state::StateError;

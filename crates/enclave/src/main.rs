@@ -1,25 +1,35 @@
 //! `nautilus-enclave`: the trusted core as its own process. The agent starts it; people need not.
 
-use std::os::unix::net::UnixStream;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use nautilus_enclave::{Enclave, serve};
-use nautilus_tee::simulated::{Image, Platform};
+use nautilus_core::{Protection, TeeKind};
+use nautilus_enclave::{Connection, Enclave, Needs, Sandbox};
+use nautilus_tee::{Platform, PlatformOptions};
 use sha2::{Digest, Sha256};
 
 const USAGE: &str = "\
 nautilus-enclave: the trusted core of a Nautilus node; `nautilus` starts it
 
-usage: nautilus-enclave --socket PATH --simulated DIR
+usage: nautilus-enclave --socket PATH --tee KIND [--simulated DIR] [--state FILE] [--quote-provider NAME]
 
-  --socket PATH     Unix socket on which the agent that started this process listens
-  --simulated DIR   run as the simulated TEE, with the platform keys in DIR
+  --socket PATH           Unix socket on which the agent that started this process listens
+  --tee KIND              TEE that this process runs in: sgx, tdx, sev, trustzone, keystone, tpm, nitro or
+                          simulated
+  --simulated DIR         directory with the platform keys of the simulated TEE; needed for it, and for no other
+  --state FILE            where the sealed state is kept; its directory must exist. Without it, or where the TEE
+                          seals nothing, the keys end with the process
+  --quote-provider NAME   which of the TEE's ways to get a quote to use; the first that is there by default
 ";
 
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Help) => {
+            print!("{USAGE}");
+            ExitCode::SUCCESS
+        }
         Err(Failure::Usage(what)) => {
             eprintln!("nautilus-enclave: {what}\n\n{USAGE}");
             ExitCode::from(2)
@@ -37,6 +47,7 @@ fn main() -> ExitCode {
 }
 
 enum Failure {
+    Help,
     Usage(String),
     Failed(Box<dyn std::error::Error>),
 }
@@ -49,46 +60,103 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
 
 fn run() -> Result<(), Failure> {
     let arguments = Arguments::parse(std::env::args_os().skip(1))?;
-    let mut image = Sha256::new();
-    std::io::copy(&mut std::fs::File::open("/proc/self/exe")?, &mut image)?;
-    // A core dump or a debugger of the same user would read the signing key.
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-    let platform = Platform::load(&arguments.simulated)?;
-    let attester = platform.into_attester(Image::production(image.finalize().into()));
-    let enclave =
-        Enclave::boot(Box::new(attester)).map_err(|error| Failure::Failed(error.to_string().into()))?;
-    serve(enclave, UnixStream::connect(&arguments.socket)?)?;
+    let mut program = Sha256::new();
+    std::io::copy(&mut std::fs::File::open("/proc/self/exe")?, &mut program)?;
+    let connection = Connection::to_parent(&arguments.socket)?;
+    let needs = Needs::of(
+        arguments.tee,
+        arguments.quote_provider.as_deref(),
+        arguments.state.as_deref(),
+    );
+    let mut sandbox = Sandbox::withdraw(needs)?;
+    let platform = Platform::open(
+        arguments.tee,
+        &PlatformOptions {
+            program: program.finalize().into(),
+            simulated: arguments.simulated,
+            quote_provider: arguments.quote_provider,
+        },
+    )?;
+    if arguments.state.is_some() && platform.sealer.is_none() {
+        eprintln!(
+            "nautilus-enclave: {} seals nothing: the keys end with this process, and --state is not used",
+            arguments.tee
+        );
+    }
+    let mut enclave = Enclave::open(platform, arguments.state.as_deref())?;
+    if let Some(Protection::FileMode { path }) = enclave.protection() {
+        eprintln!(
+            "nautilus-enclave: WARNING: no TEE seals the state: whoever can read {path} has the keys of this node"
+        );
+    }
+    if sandbox.leaves_memory_unlocked()
+        && let Err(error) = enclave.lock_secrets()
+    {
+        sandbox.lacks(format!("no locked memory ({error})"));
+    }
+    let missing = sandbox.confine()?;
+    if !missing.is_empty() {
+        eprintln!("nautilus-enclave: the sandbox lacks: {}", missing.join("; "));
+    }
+    connection.serve(enclave)?;
     Ok(())
 }
 
 struct Arguments {
     socket: PathBuf,
-    simulated: PathBuf,
+    tee: TeeKind,
+    simulated: Option<PathBuf>,
+    state: Option<PathBuf>,
+    quote_provider: Option<String>,
 }
 
 impl Arguments {
-    fn parse(mut words: impl Iterator<Item = std::ffi::OsString>) -> Result<Self, Failure> {
-        let (mut socket, mut simulated) = (None, None);
+    fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Self, Failure> {
+        let [mut socket, mut tee, mut simulated, mut state, mut quote_provider] = [const { None }; 5];
         while let Some(word) = words.next() {
             let slot = match word.to_str() {
-                Some("--help" | "-h") => {
-                    print!("{USAGE}");
-                    std::process::exit(0);
-                }
+                Some("--help" | "-h") => return Err(Failure::Help),
                 Some("--socket") => &mut socket,
+                Some("--tee") => &mut tee,
                 Some("--simulated") => &mut simulated,
+                Some("--state") => &mut state,
+                Some("--quote-provider") => &mut quote_provider,
                 _ => return Err(Failure::Usage(format!("unknown argument {}", word.display()))),
             };
             let value = words
                 .next()
                 .ok_or_else(|| Failure::Usage(format!("{} needs a value", word.display())))?;
-            *slot = Some(PathBuf::from(value));
+            if slot.replace(value).is_some() {
+                return Err(Failure::Usage(format!("{} is given twice", word.display())));
+            }
         }
         let needed =
-            |value: Option<PathBuf>, flag| value.ok_or_else(|| Failure::Usage(format!("{flag} is missing")));
+            |value: Option<OsString>, flag| value.ok_or_else(|| Failure::Usage(format!("{flag} is missing")));
+        let text = |value: OsString, flag| {
+            value
+                .into_string()
+                .map_err(|value| Failure::Usage(format!("{flag} {} is no text", value.display())))
+        };
+        let tee: TeeKind = text(needed(tee, "--tee")?, "--tee")?
+            .parse()
+            .map_err(|error| Failure::Usage(format!("--tee: {error}")))?;
+        match (tee, &simulated) {
+            (TeeKind::Simulated, None) => {
+                return Err(Failure::Usage("--tee simulated needs --simulated DIR".to_owned()));
+            }
+            (TeeKind::Simulated, Some(_)) | (_, None) => {}
+            (_, Some(_)) => {
+                return Err(Failure::Usage(format!("--simulated is not for --tee {tee}")));
+            }
+        }
         Ok(Self {
-            socket: needed(socket, "--socket")?,
-            simulated: needed(simulated, "--simulated")?,
+            socket: needed(socket, "--socket")?.into(),
+            tee,
+            simulated: simulated.map(PathBuf::from),
+            state: state.map(PathBuf::from),
+            quote_provider: quote_provider
+                .map(|value| text(value, "--quote-provider"))
+                .transpose()?,
         })
     }
 }

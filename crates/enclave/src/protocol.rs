@@ -270,6 +270,9 @@ pub enum EnclaveFault {
     /// The state cannot be kept.
     #[error("state cannot be kept: {0}")]
     State(String),
+    /// `Initialize` named another node than the one that the state is bound to.
+    #[error("enclave's state belongs to node {0}: give each node a state of its own")]
+    AnotherNode(NodeId),
 }
 
 /// Why bytes are no frame.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use crate::core::Enclave;
 use crate::protocol::{FrameError, MAX_FRAME, Request, decode_frame, encode_frame};
@@ -30,18 +31,31 @@ pub enum ServeError {
     },
 }
 
-/// Serves one agent until it closes the connection. `stream` must lead to the parent process, run by the
-/// same user: the kernel says who is there.
-///
-/// # Errors
-/// If the peer is another, the connection breaks, or a frame is no request.
-pub fn serve(mut enclave: Enclave, mut stream: UnixStream) -> Result<(), ServeError> {
-    check_peer(&stream)?;
-    while let Some(request) = read_request(&mut stream)? {
-        let reply = enclave.handle(request);
-        stream.write_all(&encode_frame(&reply)?)?;
+/// A connection to the parent process, run by the same user: the kernel says who is there.
+pub struct Connection(UnixStream);
+
+impl Connection {
+    /// Connects to the socket at `path`.
+    ///
+    /// # Errors
+    /// If nobody listens there, or another does.
+    pub fn to_parent(path: &Path) -> Result<Self, ServeError> {
+        let stream = UnixStream::connect(path)?;
+        check_peer(&stream)?;
+        Ok(Self(stream))
     }
-    Ok(())
+
+    /// Answers requests until the agent closes the connection.
+    ///
+    /// # Errors
+    /// If the connection breaks, or a frame is no request.
+    pub fn serve(mut self, mut enclave: Enclave) -> Result<(), ServeError> {
+        while let Some(request) = read_request(&mut self.0)? {
+            let reply = enclave.handle(request);
+            self.0.write_all(&encode_frame(&reply)?)?;
+        }
+        Ok(())
+    }
 }
 
 fn check_peer(stream: &UnixStream) -> Result<(), ServeError> {

@@ -5,3 +5,5 @@
 //! the buffers that were given; what they mean is for `nautilus-tee` to say.
 
 pub mod ioctl;
+pub mod memory;
+pub mod process;

@@ -14,6 +14,8 @@
 )]
 
 #[cfg(feature = "verify")]
+pub mod certificate;
+#[cfg(feature = "verify")]
 mod cose;
 pub mod dcap;
 #[cfg(feature = "attest")]

@@ -1,5 +1,8 @@
-use nautilus_core::{AttestError, Descriptor, Digest32, RawEvidence, ReportData, TeeKind};
+use nautilus_core::{
+    AttestError, BoundUserData, Descriptor, EventLogHead, PublicKey, Purpose, RawEvidence, ReportData,
+};
 use nautilus_proof::merkle;
+use sha2::{Digest, Sha256};
 
 use super::*;
 
@@ -46,7 +49,7 @@ fn attested() -> (Enclave, Identity) {
         tee: TeeKind::Simulated,
         boot: identity.boot,
         tee_key: identity.tee_key,
-        channel_key: None,
+        channel_key: Some(identity.channel_key),
         event_log: EventLogHead::EMPTY,
     };
     assert_eq!(attested.user_data, bound.to_bytes());
@@ -74,8 +77,8 @@ fn close(enclave: &mut Enclave, start: u64, end: u64) -> Reply {
 #[test]
 fn every_boot_has_its_own_key_and_id() {
     let (first, second) = (enclave(), enclave());
-    assert_ne!(first.identity.tee_key, second.identity.tee_key);
-    assert_ne!(first.identity.boot, second.identity.boot);
+    assert_ne!(first.keys.tee_key(), second.keys.tee_key());
+    assert_ne!(first.boot, second.boot);
 }
 
 #[test]
@@ -233,4 +236,335 @@ fn a_proof_is_not_made_for_longer_than_a_day() {
         validity_millis: 1,
     });
     assert!(matches!(no_interval, Reply::Refused(EnclaveFault::Window(_))));
+}
+
+fn vitals(enclave: &mut Enclave, request: Request) -> Vitals {
+    match enclave.handle(request) {
+        Reply::Alive(vitals) => vitals,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn attest() -> Request {
+    Request::Attest {
+        purpose: Purpose::Runtime,
+        challenge: Challenge::from_digest(Digest32([3; 32])),
+    }
+}
+
+#[test]
+fn the_p256_key_is_vouched_for_by_the_signing_key() {
+    let (_, identity) = attested();
+    let message = nautilus_proof::EnclaveKey {
+        node: NODE,
+        boot: identity.boot,
+        tee_key: identity.tee_key,
+        secp256r1: identity.p256.key.clone(),
+    };
+    assert!(message.is_signed_by(&identity.tee_key, &identity.p256.signature));
+    assert_eq!(identity.p256.key.len(), 33);
+    assert!(matches!(identity.p256.key[0], 2 | 3));
+}
+
+#[test]
+fn a_suspended_enclave_signs_nothing() {
+    let (mut enclave, identity) = attested();
+    assert!(matches!(sample(&mut enclave, 1000), Reply::Sample(_)));
+    let expected = Vitals {
+        boot: identity.boot,
+        windows: 0,
+        samples: 1,
+        suspended: true,
+    };
+    assert_eq!(vitals(&mut enclave, Request::Suspend), expected);
+    let (at, expires_at) = (UnixMillis(1), UnixMillis(2));
+    let refused = [
+        Request::Initialize { node: NODE },
+        attest(),
+        Request::Sample {
+            at: UnixMillis(2000),
+            metrics: Metrics::default(),
+        },
+        Request::CloseWindow {
+            start: UnixMillis(1),
+            end: UnixMillis(3000),
+            interval_millis: 1000,
+            now: UnixMillis(3000),
+            validity_millis: 1,
+        },
+        Request::Rotate { now: at },
+        Request::Certify {
+            not_before: at,
+            not_after: expires_at,
+        },
+        response(Digest32([0; 32]), at, expires_at),
+    ];
+    for request in refused {
+        let reply = enclave.handle(request.clone());
+        assert_eq!(reply, Reply::Refused(EnclaveFault::Suspended), "{request:?}");
+    }
+    assert_eq!(vitals(&mut enclave, Request::Heartbeat), expected);
+    let resumed = Vitals {
+        suspended: false,
+        ..expected
+    };
+    assert_eq!(vitals(&mut enclave, Request::Resume), resumed);
+    let Reply::Sample(signed) = sample(&mut enclave, 2000) else {
+        panic!("it does not go on")
+    };
+    assert_eq!(signed.sample.sequence, 1);
+}
+
+#[test]
+fn a_rotation_is_a_new_boot_whose_key_the_old_one_names() {
+    let (mut enclave, old) = attested();
+    assert!(matches!(sample(&mut enclave, 1000), Reply::Sample(_)));
+    let now = UnixMillis(5000);
+    let open = enclave.handle(Request::Rotate { now });
+    assert!(
+        matches!(open, Reply::Refused(EnclaveFault::Rotate(_))),
+        "{open:?}"
+    );
+    assert!(matches!(close(&mut enclave, 1000, 2000), Reply::Window(_)));
+    let Reply::Rotated(rotated) = enclave.handle(Request::Rotate { now }) else {
+        panic!("refused")
+    };
+    let new = rotated.identity;
+    let message = nautilus_proof::KeyRotation {
+        node: NODE,
+        retired: old.tee_key,
+        successor: new.tee_key,
+        boot: new.boot,
+        at: now,
+    };
+    assert!(message.is_signed_by(&old.tee_key, &rotated.signature));
+    for (before, after) in [(old.tee_key, new.tee_key), (old.channel_key, new.channel_key)] {
+        assert_ne!(before, after);
+    }
+    assert_ne!(old.p256.key, new.p256.key);
+    assert_ne!(old.boot, new.boot);
+    let retired = crate::RetiredKey {
+        tee_key: old.tee_key,
+        retired_at: now,
+    };
+    assert_eq!(new.state.retired, [retired]);
+    assert_eq!(new.state.keys_made_at, Some(now));
+    // No evidence, an empty log, a chain from its start.
+    assert_eq!(
+        close(&mut enclave, 6000, 7000),
+        Reply::Refused(EnclaveFault::NotAttested)
+    );
+    let Reply::Evidence(attested) = enclave.handle(attest()) else {
+        panic!("no evidence")
+    };
+    let bound = BoundUserData::from_canonical(&attested.user_data).unwrap();
+    assert_eq!(
+        (bound.tee_key, bound.boot, bound.channel_key),
+        (new.tee_key, new.boot, Some(new.channel_key))
+    );
+    let Reply::Sample(signed) = sample(&mut enclave, 6000) else {
+        panic!("refused")
+    };
+    assert_eq!((signed.sample.boot, signed.sample.sequence), (new.boot, 0));
+    assert!(signed.sample.is_signed_by(&new.tee_key, &signed.signature));
+    let Reply::Window(window) = close(&mut enclave, 6000, 7000) else {
+        panic!("refused")
+    };
+    assert_eq!(window.statement.window.sequence, 0);
+}
+
+fn response(evidence: Digest32, at: UnixMillis, expires_at: UnixMillis) -> Request {
+    Request::SignAttestation {
+        evidence,
+        certificate: Digest32([1; 32]),
+        measurements: Digest32([2; 32]),
+        at,
+        expires_at,
+    }
+}
+
+#[test]
+fn only_a_response_about_the_newest_evidence_is_signed() {
+    let mut before = enclave();
+    before.handle(Request::Initialize { node: NODE });
+    let (at, expires_at) = (UnixMillis(10), UnixMillis(20));
+    let none = before.handle(response(Digest32([0; 32]), at, expires_at));
+    assert_eq!(none, Reply::Refused(EnclaveFault::NotAttested));
+
+    let (mut enclave, identity) = attested();
+    let digests: Vec<Digest32> = (0..2)
+        .map(|_| match enclave.handle(attest()) {
+            Reply::Evidence(attested) => Digest32(Sha256::digest(&attested.evidence).into()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let newest = digests[1];
+    let Reply::Attestation(signature) = enclave.handle(response(newest, at, expires_at)) else {
+        panic!("refused")
+    };
+    let evidence_id = enclave.node.as_ref().unwrap().newest.as_ref().unwrap().id;
+    let message = nautilus_proof::AttestationResponse {
+        node: NODE,
+        boot: identity.boot,
+        evidence_id,
+        evidence: newest,
+        certificate: Digest32([1; 32]),
+        measurements: Digest32([2; 32]),
+        timestamp: at,
+        expires_at,
+    };
+    assert!(message.is_signed_by(&identity.tee_key, &signature));
+    let day = UnixMillis(10 + MAX_VALIDITY_MILLIS);
+    assert!(matches!(
+        enclave.handle(response(newest, at, day)),
+        Reply::Attestation(_)
+    ));
+    for (evidence, at, expires_at, why) in [
+        (
+            Digest32([0; 32]),
+            at,
+            expires_at,
+            "it is not about the newest evidence",
+        ),
+        (newest, at, at, "it expires before it is made"),
+        (newest, expires_at, at, "it expires before it is made"),
+        (newest, at, day.plus(1), "it is used for at most 24 hours"),
+    ] {
+        let reply = enclave.handle(response(evidence, at, expires_at));
+        assert_eq!(reply, Reply::Refused(EnclaveFault::Attestation(why.to_owned())));
+    }
+}
+
+#[test]
+fn a_certificate_needs_evidence_and_a_day_at_most() {
+    let (start, end) = (UnixMillis(1_800_000_000_000), UnixMillis(1_800_000_060_000));
+    let certify = |not_before, not_after| Request::Certify {
+        not_before,
+        not_after,
+    };
+    let mut before = enclave();
+    before.handle(Request::Initialize { node: NODE });
+    assert_eq!(
+        before.handle(certify(start, end)),
+        Reply::Refused(EnclaveFault::NotAttested)
+    );
+    let (mut enclave, _) = attested();
+    for (not_before, not_after, why) in [
+        (end, start, "it ends before it starts"),
+        (start, start, "it ends before it starts"),
+        (
+            start,
+            start.plus(MAX_VALIDITY_MILLIS + 1),
+            "it is valid for at most 24 hours",
+        ),
+        (
+            UnixMillis(u64::MAX - 1),
+            UnixMillis(u64::MAX),
+            "its times are no dates",
+        ),
+    ] {
+        let reply = enclave.handle(certify(not_before, not_after));
+        assert_eq!(reply, Reply::Refused(EnclaveFault::Certify(why.to_owned())));
+    }
+    assert!(matches!(
+        enclave.handle(certify(start, end)),
+        Reply::Certificate(_)
+    ));
+}
+
+fn provision(name: &str, to: &PublicKey, node: NodeId, secret: &[u8]) -> Request {
+    let info = crate::hpke::provision_info(node, name);
+    Request::Provision {
+        name: name.to_owned(),
+        sealed: crate::hpke::seal(to, &info, secret).unwrap(),
+    }
+}
+
+#[test]
+fn a_secret_is_taken_by_whom_and_as_what_it_was_encrypted() {
+    let (mut enclave, identity) = attested();
+    let to = &identity.channel_key;
+    let taken = enclave.handle(provision("disk.key-1", to, NODE, b"secret"));
+    let digest = Digest32(Sha256::digest(b"secret").into());
+    assert_eq!(taken, Reply::Provisioned { secret: digest });
+    assert_eq!(enclave.state.secrets[0].value, b"secret");
+
+    let another_node = provision("disk.key-1", to, NodeId([8; 32]), b"secret");
+    let another_key = provision("disk.key-1", &PublicKey([9; 32]), NODE, b"secret");
+    let mut another_name = provision("disk.key-1", to, NODE, b"secret");
+    if let Request::Provision { name, .. } = &mut another_name {
+        *name = "disk.key-2".to_owned();
+    }
+    let too_long = provision("long", to, NODE, &[0; 4097]);
+    let cut = Request::Provision {
+        name: "cut".to_owned(),
+        sealed: vec![0; 31],
+    };
+    let names = ["", "Upper", "space d", "slash/", "\u{e9}"].map(str::to_owned);
+    let names = names.into_iter().chain(["n".repeat(65)]);
+    let bad_names = names.map(|name| provision(&name, to, NODE, b"secret"));
+    for request in [another_node, another_key, another_name, too_long, cut]
+        .into_iter()
+        .chain(bad_names)
+    {
+        let reply = enclave.handle(request.clone());
+        assert!(
+            matches!(reply, Reply::Refused(EnclaveFault::Provision(_))),
+            "{request:?}: {reply:?}"
+        );
+    }
+    assert_eq!(enclave.state.secrets.len(), 1);
+
+    let longest = provision(&"n".repeat(64), to, NODE, &[7; 4096]);
+    assert!(matches!(enclave.handle(longest), Reply::Provisioned { .. }));
+    for number in 2..16 {
+        let reply = enclave.handle(provision(&format!("secret-{number}"), to, NODE, b"s"));
+        assert!(matches!(reply, Reply::Provisioned { .. }), "{number}: {reply:?}");
+    }
+    let one_more = enclave.handle(provision("one-more", to, NODE, b"s"));
+    assert!(matches!(one_more, Reply::Refused(EnclaveFault::Provision(_))));
+    let replaced = enclave.handle(provision("disk.key-1", to, NODE, b"other"));
+    assert!(matches!(replaced, Reply::Provisioned { .. }));
+    let Reply::Rotated(rotated) = enclave.handle(Request::Rotate { now: UnixMillis(1) }) else {
+        panic!("refused")
+    };
+    assert_eq!(rotated.identity.state.secrets.len(), 16, "secrets outlive a key");
+    let to_the_old = enclave.handle(provision("disk.key-1", to, NODE, b"secret"));
+    assert!(matches!(to_the_old, Reply::Refused(EnclaveFault::Provision(_))));
+}
+
+/// Evidence that does not fit into a frame is refused, and the enclave goes on.
+#[test]
+fn evidence_that_is_too_long_is_refused() {
+    struct Long(usize, usize);
+    impl Attester for Long {
+        fn descriptor(&self) -> Descriptor {
+            EchoAttester.descriptor()
+        }
+
+        fn attest(&self, _: &ReportData) -> Result<RawEvidence, AttestError> {
+            Ok(RawEvidence {
+                bytes: vec![0; self.0],
+                event_log: Some(vec![0; self.1]),
+                ..RawEvidence::default()
+            })
+        }
+    }
+    for (evidence, log, fits) in [
+        (256 * 1024, 0, true),
+        (256 * 1024 + 1, 0, false),
+        (1, 1024 * 1024, false),
+        (1, 900 * 1024, true),
+    ] {
+        let mut enclave = Enclave::boot(Box::new(Long(evidence, log))).unwrap();
+        enclave.handle(Request::Initialize { node: NODE });
+        let reply = enclave.handle(attest());
+        assert!(crate::encode_frame(&reply).is_ok());
+        assert_eq!(
+            matches!(reply, Reply::Evidence(_)),
+            fits,
+            "{evidence} and {log}: {reply:?}"
+        );
+        assert!(fits || matches!(reply, Reply::Refused(EnclaveFault::Attest(_))));
+    }
 }

@@ -132,6 +132,36 @@ fn names_and_attestation() {
     assert_eq!(bytes("Evidence", 0), evidence.0);
 }
 
+#[test]
+fn what_the_enclave_signs_about_its_keys() {
+    let enclave_key = Bytes::message(14)
+        .raw(node())
+        .raw(BOOT)
+        .raw(key(TEE_SEED))
+        // A byte string: its length comes first.
+        .u8(33)
+        .u8(2)
+        .raw([0x99; 32]);
+    assert_eq!(bytes("EnclaveKey", 0), enclave_key.0);
+    let rotation = Bytes::message(15)
+        .raw(node())
+        .raw(key(TEE_SEED))
+        .raw([0xaa; 32])
+        .raw([0xbb; 16])
+        .u64(START + 90_000);
+    assert_eq!(bytes("KeyRotation", 0), rotation.0);
+    let response = Bytes::message(16)
+        .raw(node())
+        .raw(BOOT)
+        .raw(evidence())
+        .raw([0xcc; 32])
+        .raw([0xdd; 32])
+        .raw([0xee; 32])
+        .u64(START + 3000)
+        .u64(START + 86_403_000);
+    assert_eq!(bytes("AttestationResponse", 0), response.0);
+}
+
 fn sample(sequence: u64, previous: [u8; 32]) -> Vec<u8> {
     let slot = u16::try_from(sequence % 2).unwrap();
     let sample = Bytes::message(5)
@@ -392,7 +422,13 @@ fn unbase64(text: &str) -> Vec<u8> {
 
 #[test]
 fn every_signature_is_over_what_the_specification_says() {
-    for (name, count) in [("Sample", 4), ("Proof", 2)] {
+    for (name, count) in [
+        ("Sample", 4),
+        ("Proof", 2),
+        ("EnclaveKey", 1),
+        ("KeyRotation", 1),
+        ("AttestationResponse", 1),
+    ] {
         for index in 0..count {
             let signature = unhex(&signature(name, index, "tee"));
             assert!(

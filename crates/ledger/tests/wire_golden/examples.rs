@@ -14,7 +14,8 @@ use nautilus_proof::merkle::{Frontier, leaf_hash};
 use nautilus_proof::message::node_id;
 use nautilus_proof::wallet::{WalletKey, WalletSignature};
 use nautilus_proof::{
-    Metrics, ProofStatement, ProofSubmission, Registration, SampleChain, Window, covered_slots, slots,
+    AttestationResponse, EnclaveKey, KeyRotation, Metrics, ProofStatement, ProofSubmission, Registration,
+    SampleChain, Window, covered_slots, slots,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -135,6 +136,7 @@ impl Story {
         };
         let node = story.name();
         let evidence = story.attest(node);
+        story.sign_about_keys(node, evidence);
         let submissions = story.prove(node, evidence);
         story.settle(node, evidence, submissions);
         story.add_message("a policy that uses every form of expectation", &[], &policy());
@@ -199,7 +201,7 @@ impl Story {
             channel_key: None,
             event_log: EventLogHead::EMPTY,
         };
-        self.add_message("without a channel and without events", &[], &user_data);
+        self.add_message("without a channel key and without events", &[], &user_data);
         let with_channel = BoundUserData {
             purpose: Purpose::Runtime,
             tee: TeeKind::Tdx,
@@ -210,7 +212,7 @@ impl Story {
             },
             ..user_data.clone()
         };
-        self.add_message("with a channel and three events", &[], &with_channel);
+        self.add_message("with a channel key and three events", &[], &with_channel);
 
         let report_data = terms.challenge().bind(&user_data);
         let (challenge, bound) = report_data.as_bytes().split_at(32);
@@ -226,6 +228,36 @@ impl Story {
         let evidence = EvidenceId::of(TeeKind::Simulated, report_data.as_bytes());
         assert_eq!(evidence.0[..], Sha256::digest(&bytes)[..]);
         evidence
+    }
+
+    /// What the enclave signs besides samples and proofs.
+    fn sign_about_keys(&mut self, node: NodeId, evidence: EvidenceId) {
+        let key = EnclaveKey {
+            node,
+            boot: BOOT,
+            tee_key: key_of(TEE_SEED),
+            secp256r1: [&[2], [0x99; 32].as_slice()].concat(),
+        };
+        self.add_message("a key over P-256, compressed", &[By::Tee], &key);
+        let rotation = KeyRotation {
+            node,
+            retired: key_of(TEE_SEED),
+            successor: PublicKey([0xaa; 32]),
+            boot: BootId([0xbb; 16]),
+            at: UnixMillis(START + 90_000),
+        };
+        self.add_message("by the key that signs no more after it", &[By::Tee], &rotation);
+        let response = AttestationResponse {
+            node,
+            boot: BOOT,
+            evidence_id: evidence,
+            evidence: Digest32([0xcc; 32]),
+            certificate: Digest32([0xdd; 32]),
+            measurements: Digest32([0xee; 32]),
+            timestamp: UnixMillis(START + 3000),
+            expires_at: UnixMillis(START + 3000 + 86_400_000),
+        };
+        self.add_message("of the evidence example", &[By::Tee], &response);
     }
 
     /// Two windows of two samples each.

@@ -63,7 +63,10 @@ const fn after(kind: Kind) -> Option<Kind> {
         Kind::LedgerEntry => Some(Kind::LedgerState),
         Kind::LedgerState => Some(Kind::NodeName),
         Kind::NodeName => Some(Kind::Policy),
-        Kind::Policy => None,
+        Kind::Policy => Some(Kind::EnclaveKey),
+        Kind::EnclaveKey => Some(Kind::KeyRotation),
+        Kind::KeyRotation => Some(Kind::AttestationResponse),
+        Kind::AttestationResponse => None,
     }
 }
 

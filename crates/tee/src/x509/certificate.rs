@@ -20,7 +20,8 @@ pub(crate) struct Certificate<'a> {
     pub issuer: &'a [u8],
     validity: &'a [u8],
     pub subject: &'a [u8],
-    spki: &'a [u8],
+    /// The certified key's `SubjectPublicKeyInfo`.
+    pub spki: &'a [u8],
     extensions: &'a [u8],
 }
 

@@ -9,10 +9,10 @@ use x509_cert::time::Time;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Signed<'a> {
     /// The signed part, as received.
-    pub(super) tbs: &'a [u8],
+    pub tbs: &'a [u8],
     /// The `AlgorithmIdentifier`, in DER.
-    pub(super) algorithm: &'a [u8],
-    pub(super) signature: &'a [u8],
+    pub algorithm: &'a [u8],
+    pub signature: &'a [u8],
 }
 
 impl<'a> Signed<'a> {

@@ -1,0 +1,156 @@
+//! Evidence, and what the enclave signs about it.
+
+use nautilus_core::{
+    BoundUserData, Challenge, Digest32, EventLogHead, EvidenceId, MAX_EVIDENCE, Purpose, SignedMessage as _,
+    UnixMillis,
+};
+use nautilus_proof::{AttestationResponse, MAX_VALIDITY_MILLIS};
+use sha2::{Digest, Sha256};
+
+use super::{Enclave, Newest};
+use crate::certificate::{Contents, ToBeSigned};
+use crate::protocol::{AttestedEvidence, EnclaveFault, MAX_FRAME, Reply};
+
+/// What a frame has besides the documents that an answer carries.
+const FRAME_ROOM: usize = 4096;
+
+impl Enclave {
+    /// Has the TEE vouch for the keys.
+    pub(super) fn attest(&mut self, purpose: Purpose, challenge: Challenge) -> Result<Reply, EnclaveFault> {
+        let tee = self.tee();
+        let node = self.node.as_mut().ok_or(EnclaveFault::NotInitialized)?;
+        let user_data = BoundUserData {
+            purpose,
+            node: node.id,
+            tee,
+            boot: self.boot,
+            tee_key: self.keys.tee_key(),
+            channel_key: Some(self.keys.channel_key()),
+            event_log: EventLogHead::EMPTY,
+        };
+        let report_data = challenge.bind(&user_data);
+        let user_data = user_data.to_bytes();
+        let raw = self
+            .attester
+            .attest(&report_data)
+            .map_err(|error| EnclaveFault::Attest(with_causes(&error)))?;
+        if raw.bytes.len() > MAX_EVIDENCE {
+            return Err(EnclaveFault::Attest(format!(
+                "the evidence has more than {MAX_EVIDENCE} bytes"
+            )));
+        }
+        let endorsements = raw.endorsements.0.into_iter();
+        let attested = AttestedEvidence {
+            evidence: raw.bytes,
+            user_data: user_data.clone(),
+            endorsements: endorsements.map(|one| (one.kind, one.bytes)).collect(),
+            event_log: raw.event_log,
+        };
+        check_fits(&attested)?;
+        node.newest = Some(Newest {
+            id: EvidenceId::of(tee, report_data.as_bytes()),
+            digest: Digest32(Sha256::digest(&attested.evidence).into()),
+            evidence: attested.evidence.clone(),
+            challenge,
+            user_data,
+        });
+        Ok(Reply::Evidence(Box::new(attested)))
+    }
+
+    /// Signs what was assembled around the newest evidence.
+    pub(super) fn sign_attestation(
+        &mut self,
+        evidence: Digest32,
+        certificate: Digest32,
+        measurements: Digest32,
+        at: UnixMillis,
+        expires_at: UnixMillis,
+    ) -> Result<Reply, EnclaveFault> {
+        let refused = |what: &str| EnclaveFault::Attestation(what.to_owned());
+        let node = self.node.as_ref().ok_or(EnclaveFault::NotInitialized)?;
+        let newest = node.newest.as_ref().ok_or(EnclaveFault::NotAttested)?;
+        if newest.digest != evidence {
+            return Err(refused("it is not about the newest evidence"));
+        }
+        if expires_at <= at {
+            return Err(refused("it expires before it is made"));
+        }
+        if expires_at.since(at) > MAX_VALIDITY_MILLIS {
+            return Err(refused("it is used for at most 24 hours"));
+        }
+        let response = AttestationResponse {
+            node: node.id,
+            boot: self.boot,
+            evidence_id: newest.id,
+            evidence,
+            certificate,
+            measurements,
+            timestamp: at,
+            expires_at,
+        };
+        self.date_keys(at)?;
+        Ok(Reply::Attestation(self.keys.sign(&response)))
+    }
+
+    /// Makes a certificate for the signing key that carries the newest evidence.
+    pub(super) fn certify(
+        &self,
+        not_before: UnixMillis,
+        not_after: UnixMillis,
+    ) -> Result<Reply, EnclaveFault> {
+        let refused = |what: &str| EnclaveFault::Certify(what.to_owned());
+        let node = self.node.as_ref().ok_or(EnclaveFault::NotInitialized)?;
+        let newest = node.newest.as_ref().ok_or(EnclaveFault::NotAttested)?;
+        if not_after <= not_before {
+            return Err(refused("it ends before it starts"));
+        }
+        if not_after.since(not_before) > MAX_VALIDITY_MILLIS {
+            return Err(refused("it is valid for at most 24 hours"));
+        }
+        let mut serial = [0; 16];
+        getrandom::fill(&mut serial).map_err(|error| refused(&error.to_string()))?;
+        let to_be_signed = ToBeSigned::new(&Contents {
+            node: node.id,
+            tee: self.tee(),
+            tee_key: self.keys.tee_key(),
+            serial,
+            not_before,
+            not_after,
+            evidence: &newest.evidence,
+            challenge: newest.challenge,
+            user_data: &newest.user_data,
+        })
+        .ok_or_else(|| refused("its times are no dates"))?;
+        let signature = self.keys.sign_certificate(&to_be_signed);
+        Ok(Reply::Certificate(to_be_signed.signed(&signature)))
+    }
+}
+
+/// An answer that is too long for a frame would end the enclave instead of being refused.
+fn check_fits(attested: &AttestedEvidence) -> Result<(), EnclaveFault> {
+    let endorsements = attested.endorsements.iter().map(|(_, bytes)| bytes.len());
+    let documents = endorsements.chain([
+        attested.evidence.len(),
+        attested.user_data.len(),
+        attested.event_log.as_ref().map_or(0, Vec::len),
+        attested.endorsements.len().saturating_mul(8),
+    ]);
+    let total = documents.fold(FRAME_ROOM, usize::saturating_add);
+    if total > MAX_FRAME as usize {
+        return Err(EnclaveFault::Attest(format!(
+            "with its documents it has more than {MAX_FRAME} bytes"
+        )));
+    }
+    Ok(())
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

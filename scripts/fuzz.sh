@@ -24,6 +24,7 @@ seeds_of() {
     cca_token) echo vectors/cca -name '*.cbor' ;;
     snp_report) echo vectors/snp -name '*.bin' ;;
     snp_certificate) echo vectors/snp -name '*.der' ;;
+    aesm_message | nsm_response) echo "fuzz/seeds/$1" -name '*.bin' ;;
     keystone_report) echo fuzz/seeds/keystone ;;
     optee_evidence) echo fuzz/seeds/optee -name '*.json' ;;
     pipeline)

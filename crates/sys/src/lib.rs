@@ -5,5 +5,9 @@
 //! the buffers that were given; what they mean is for `nautilus-tee` to say.
 
 pub mod ioctl;
+<<<<<<< ours
 pub mod memory;
 pub mod process;
+=======
+pub mod nsm;
+>>>>>>> theirs

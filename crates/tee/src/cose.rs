@@ -6,13 +6,16 @@
 //! the choice to leave out the tag, where the format gives it, and the signature's own s, for which ECDSA has two.
 
 pub(crate) mod cbor;
+#[cfg(feature = "verify")]
 mod key;
 
 use nautilus_core::VerifyError;
 
 use cbor::{Label, Lengths, Reader, malformed};
+#[cfg(feature = "verify")]
 pub(crate) use key::{Key, jwk, spki};
 
+#[cfg(feature = "verify")]
 use crate::signature;
 
 /// The two kinds of envelope that one key authenticates.
@@ -216,11 +219,13 @@ impl<'a> Signed<'a> {
     }
 
     /// Whether `key` made the signature. A key of another algorithm did not.
+    #[cfg(feature = "verify")]
     pub fn is_by(&self, key: &Key) -> bool {
         key.verifies(self.algorithm, &self.authenticated_bytes(), self.signature)
     }
 
     /// Whether the authentication code is a plain digest, which takes no key to make.
+    #[cfg(feature = "verify")]
     pub fn is_unkeyed(&self) -> bool {
         self.algorithm == Algorithm::Hmac256
             && aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.authenticated_bytes()).as_ref()
@@ -341,6 +346,7 @@ fn head(bytes: &mut Vec<u8>, major: u8, argument: usize) {
     bytes.extend_from_slice(all.get(all.len().saturating_sub(length)..).unwrap_or_default());
 }
 
+#[cfg(feature = "verify")]
 impl Key {
     fn verifies(&self, algorithm: Algorithm, message: &[u8], code: &[u8]) -> bool {
         match self {
@@ -355,6 +361,7 @@ impl Key {
 }
 
 #[cfg(test)]
+#[cfg(feature = "verify")]
 mod tests {
     use super::*;
 

@@ -13,9 +13,17 @@
     )
 )]
 
+<<<<<<< ours
 #[cfg(feature = "verify")]
 pub mod certificate;
 #[cfg(feature = "verify")]
+=======
+#[cfg(any(feature = "attest", feature = "verify"))]
+#[cfg_attr(
+    not(feature = "verify"),
+    expect(dead_code, reason = "an attester reads documents and verifies no signature")
+)]
+>>>>>>> theirs
 mod cose;
 pub mod dcap;
 #[cfg(feature = "attest")]

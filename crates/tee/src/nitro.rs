@@ -1,4 +1,4 @@
-//! AWS Nitro Enclaves: attestation documents and their verification.
+//! AWS Nitro Enclaves: attestation documents, their making and their verification.
 
 #[cfg(feature = "attest")]
 mod attest;
@@ -6,15 +6,19 @@ mod attest;
 mod chain;
 #[cfg(feature = "verify")]
 mod crl;
-#[cfg(feature = "verify")]
+#[cfg(any(feature = "attest", feature = "verify"))]
 mod document;
+#[cfg(feature = "attest")]
+mod response;
 #[cfg(feature = "verify")]
 mod verify;
 
 #[cfg(feature = "attest")]
 pub(crate) use attest::platform;
-#[cfg(feature = "verify")]
+#[cfg(any(feature = "attest", feature = "verify"))]
 pub use document::{Document, parse_document, recognises};
+#[cfg(feature = "attest")]
+pub use response::{Response, parse_response};
 #[cfg(feature = "verify")]
 pub use verify::Verifier;
 

@@ -1,4 +1,4 @@
-//! Intel SGX: quotes of an enclave (versions 3 to 5, ECDSA P-256) and their verification.
+//! Intel SGX: quotes of an enclave (versions 3 to 5, ECDSA P-256), their making and their verification.
 
 #[cfg(feature = "attest")]
 mod attest;
@@ -7,6 +7,8 @@ mod wire;
 #[cfg(feature = "verify")]
 mod verify;
 
+#[cfg(feature = "attest")]
+pub use attest::aesm::message as aesm_message;
 #[cfg(feature = "attest")]
 pub(crate) use attest::platform;
 pub use wire::{Quote, parse_quote, recognises};

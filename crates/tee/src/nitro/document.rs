@@ -108,7 +108,20 @@ impl Document {
         })
     }
 
+    /// What the enclave had signed: the nonce, or without one the user data; both where both are 32 bytes.
+    pub(super) fn report_data(&self) -> Vec<u8> {
+        match (&self.nonce, &self.user_data) {
+            (Some(nonce), Some(user_data)) if nonce.len() == 32 && user_data.len() == 32 => {
+                [nonce.as_slice(), user_data].concat()
+            }
+            (Some(nonce), _) => nonce.clone(),
+            (None, Some(user_data)) => user_data.clone(),
+            (None, None) => Vec::new(),
+        }
+    }
+
     /// PCR 0 to 2 measure the image; in debug mode they are zero (§3.2, "PCRs of zeros").
+    #[cfg(feature = "verify")]
     pub(super) fn is_debug(&self) -> bool {
         IMAGE_PCRS.iter().any(|index| {
             self.pcrs

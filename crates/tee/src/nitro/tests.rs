@@ -1,150 +1,42 @@
-//! A fake AWS with its own root: it signs genuine documents, and every kind of bad one.
+//! Documents of a fake AWS with its own root: genuine ones, and every kind of bad one.
 
 use std::sync::LazyLock;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 use ciborium::Value;
 use nautilus_core::{
     Endorsement, EndorsementKind, Endorsements, Measurement, RawClaims, Revocation, TeeVerifier as _,
     UnixMillis, VerifyError,
 };
+use nautilus_testkit::vendor::aws::{Aws, LEVELS, NOW, encoded, field, p384};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
-    CrlIssuingDistributionPoint, CrlScope, DnType, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, RevokedCertParams, SerialNumber, date_time_ymd,
+    CrlIssuingDistributionPoint, CrlScope, IsCa, KeyIdMethod, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 
 use super::Verifier;
 
-/// 2025-10-09T08:53:20Z.
-const NOW: UnixMillis = UnixMillis::from_secs(1_760_000_000);
-/// Root, two authorities with lists, one without, leaf.
-const LEVELS: usize = 5;
-
-/// What the fake AWS issued.
-struct Aws {
-    cabundle: Vec<Vec<u8>>,
-    certificate: Vec<u8>,
-    issuers: Vec<Issuer<'static, KeyPair>>,
-    key: Vec<u8>,
-}
-
 type Edit = fn(usize, &mut CertificateParams);
 
+static GENUINE: LazyLock<Aws> = LazyLock::new(Aws::genuine);
+
 fn issue(edit: Edit, curve_of: fn(usize) -> &'static rcgen::SignatureAlgorithm) -> Aws {
-    issue_levels(LEVELS, edit, curve_of)
+    Aws::issue(LEVELS, edit, curve_of)
 }
 
-fn issue_levels(levels: usize, edit: Edit, curve_of: fn(usize) -> &'static rcgen::SignatureAlgorithm) -> Aws {
-    let leaf = levels - 1;
-    let mut issuers: Vec<Issuer<'static, KeyPair>> = Vec::new();
-    let (mut cabundle, mut certificate, mut key) = (Vec::new(), Vec::new(), Vec::new());
-    for level in 0..levels {
-        let pair = KeyPair::generate_for(curve_of(level)).unwrap();
-        let mut params = CertificateParams::default();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, format!("level {level}"));
-        params.serial_number = Some(SerialNumber::from(1000 + level as u64));
-        params.not_before = date_time_ymd(2025, 1, 1);
-        params.not_after = date_time_ymd(2026, 1, 1);
-        params.is_ca = match level {
-            0 => IsCa::Ca(BasicConstraints::Unconstrained),
-            _ if level == leaf => IsCa::ExplicitNoCa,
-            _ => IsCa::Ca(BasicConstraints::Constrained(
-                u8::try_from(leaf - 1 - level).unwrap(),
-            )),
-        };
-        params.key_usages = if level == leaf {
-            vec![KeyUsagePurpose::DigitalSignature]
-        } else {
-            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign]
-        };
-        if matches!(level, 1 | 2) {
-            params.crl_distribution_points = vec![CrlDistributionPoint {
-                uris: vec![format!("http://crl.example/{level}")],
-            }];
-        }
-        if level == leaf {
-            params.not_before = date_time_ymd(2025, 10, 9);
-            params.not_after = date_time_ymd(2025, 10, 10);
-        }
-        edit(level, &mut params);
-        let signed = match issuers.last() {
-            None => params.self_signed(&pair).unwrap(),
-            Some(issuer) => params.signed_by(&pair, issuer).unwrap(),
-        };
-        let der = signed.der().to_vec();
-        if level == leaf {
-            certificate = der;
-            key = pair.serialize_der();
-        } else {
-            cabundle.push(der);
-            issuers.push(Issuer::new(params, pair));
-        }
-    }
-    Aws {
-        cabundle,
-        certificate,
-        issuers,
-        key,
-    }
+trait Judged {
+    /// What a verifier with the genuine root says of a document.
+    fn verify(&self, document: &[u8]) -> Result<RawClaims, VerifyError>;
+
+    /// Verifies an otherwise good document with this chain, under its own root.
+    fn verdict(&self) -> Result<RawClaims, VerifyError>;
 }
 
-fn p384(_: usize) -> &'static rcgen::SignatureAlgorithm {
-    &PKCS_ECDSA_P384_SHA384
-}
-
-static GENUINE: LazyLock<Aws> = LazyLock::new(|| issue(|_, _| {}, p384));
-
-impl Aws {
-    fn fields(&self) -> Vec<(Value, Value)> {
-        let pcrs = (0..16).map(|index: u8| (Value::from(index), Value::Bytes(vec![index + 1; 48])));
-        let bundle = self.cabundle.iter().map(|der| Value::Bytes(der.clone()));
-        vec![
-            ("module_id".into(), "i-0123-enc4567".into()),
-            ("digest".into(), "SHA384".into()),
-            ("timestamp".into(), NOW.0.into()),
-            ("pcrs".into(), Value::Map(pcrs.collect())),
-            ("certificate".into(), Value::Bytes(self.certificate.clone())),
-            ("cabundle".into(), Value::Array(bundle.collect())),
-            ("public_key".into(), Value::Null),
-            ("user_data".into(), Value::Bytes(vec![0xda; 32])),
-            ("nonce".into(), Value::Bytes(vec![0x0e; 32])),
-        ]
-    }
-
-    /// A document of these fields, signed by the leaf.
-    fn document(&self, edit: impl FnOnce(&mut Vec<(Value, Value)>)) -> Vec<u8> {
-        let mut fields = self.fields();
-        edit(&mut fields);
-        self.sign(&[0xa1, 0x01, 0x38, 0x22], &encoded(&Value::Map(fields)))
-    }
-
-    fn sign(&self, protected: &[u8], payload: &[u8]) -> Vec<u8> {
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &self.key).unwrap();
-        let bytes = |bytes: &[u8]| Value::Bytes(bytes.to_vec());
-        let structure = encoded(&Value::Array(vec![
-            "Signature1".into(),
-            bytes(protected),
-            bytes(&[]),
-            bytes(payload),
-        ]));
-        let signature = pair.sign(&SystemRandom::new(), &structure).unwrap();
-        encoded(&Value::Array(vec![
-            bytes(protected),
-            Value::Map(Vec::new()),
-            bytes(payload),
-            bytes(signature.as_ref()),
-        ]))
-    }
-
+impl Judged for Aws {
     fn verify(&self, document: &[u8]) -> Result<RawClaims, VerifyError> {
         Verifier::with_root(GENUINE.cabundle[0].clone()).verify(document, &Endorsements::default(), NOW)
     }
 
-    /// Verifies an otherwise good document with this chain, under its own root.
     fn verdict(&self) -> Result<RawClaims, VerifyError> {
         Verifier::with_root(self.cabundle[0].clone()).verify(
             &self.document(|_| {}),
@@ -152,17 +44,6 @@ impl Aws {
             NOW,
         )
     }
-}
-
-fn encoded(value: &Value) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    ciborium::into_writer(value, &mut bytes).unwrap();
-    bytes
-}
-
-fn field<'a>(fields: &'a mut [(Value, Value)], name: &str) -> &'a mut Value {
-    let found = fields.iter_mut().find(|(key, _)| key.as_text() == Some(name));
-    &mut found.unwrap().1
 }
 
 #[test]
@@ -677,7 +558,7 @@ fn verification_costs_what_is_documented() {
 #[test]
 fn hostile_documents_cost_no_more_than_the_bound() {
     const BOUND: u64 = 27;
-    let longest = issue_levels(11, |_, _| {}, p384);
+    let longest = Aws::issue(11, |_, _| {}, p384);
     assert_eq!(longest.cabundle.len(), 10);
     let verifier = Verifier::with_root(longest.cabundle[0].clone());
     let mut forged = longest.document(|_| {});
@@ -700,7 +581,7 @@ fn hostile_documents_cost_no_more_than_the_bound() {
     let (verdict, spent) = cost(|| verifier.verify(&longest.document(|_| {}), &many(16), NOW));
     assert!(verdict.is_ok(), "{verdict:?}");
     assert_eq!(spent, 2 + 16);
-    let one_too_long = issue_levels(12, |_, _| {}, p384);
+    let one_too_long = Aws::issue(12, |_, _| {}, p384);
     let (verdict, spent) = cost(|| one_too_long.verdict());
     assert!(
         matches!(verdict, Err(VerifyError::Malformed { .. })),

@@ -142,18 +142,6 @@ fn check_time(document: &Document, leaf: memo::Window, now: UnixMillis) -> Resul
 }
 
 impl Document {
-    /// What the enclave had signed: the nonce, or without one the user data; both where both are 32 bytes.
-    fn report_data(&self) -> Vec<u8> {
-        match (&self.nonce, &self.user_data) {
-            (Some(nonce), Some(user_data)) if nonce.len() == 32 && user_data.len() == 32 => {
-                [nonce.as_slice(), user_data].concat()
-            }
-            (Some(nonce), _) => nonce.clone(),
-            (None, Some(user_data)) => user_data.clone(),
-            (None, None) => Vec::new(),
-        }
-    }
-
     fn measurements(&self) -> BTreeMap<String, Measurement> {
         self.pcrs
             .iter()

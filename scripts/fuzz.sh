@@ -34,6 +34,8 @@ seeds_of() {
     tpm_attest) echo vectors/tpm '(' -name '*.msg' -o -name '*.sig' -o -name '*.pub' -o -name '*.out' ')' ;;
     tpm_evidence) echo fuzz/seeds/tpm_evidence -name '*.json' ;;
     dcap_warm) echo fuzz/seeds/dcap_warm -name '*.bin' ;;
+    sev_cert_table) echo fuzz/seeds/sev_cert_table -name '*.bin' ;;
+    qgs_message) echo fuzz/seeds/qgs_message -name '*.bin' ;;
     evidence_file) echo fuzz/seeds vectors -path '*evidence*.json' ;;
     *) die "$1 has no seeds: name them in scripts/fuzz.sh" ;;
   esac

@@ -5,9 +5,9 @@
 //! the buffers that were given; what they mean is for `nautilus-tee` to say.
 
 pub mod ioctl;
-<<<<<<< ours
 pub mod memory;
-pub mod process;
-=======
 pub mod nsm;
->>>>>>> theirs
+pub mod process;
+pub mod sev_guest;
+pub mod tdx_guest;
+pub mod vsock;

@@ -13,17 +13,13 @@
     )
 )]
 
-<<<<<<< ours
 #[cfg(feature = "verify")]
 pub mod certificate;
-#[cfg(feature = "verify")]
-=======
 #[cfg(any(feature = "attest", feature = "verify"))]
 #[cfg_attr(
     not(feature = "verify"),
     expect(dead_code, reason = "an attester reads documents and verifies no signature")
 )]
->>>>>>> theirs
 mod cose;
 pub mod dcap;
 #[cfg(feature = "attest")]
@@ -53,6 +49,8 @@ pub mod simulated;
 pub mod tdx;
 pub mod tpm;
 pub mod trustzone;
+#[cfg(feature = "attest")]
+mod tsm;
 #[cfg(feature = "verify")]
 mod x509;
 

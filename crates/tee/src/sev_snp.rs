@@ -13,6 +13,7 @@
 //! - `roots`: AMD's certificates that are built in.
 //! - `chain`: from AMD's root to the key that signed, and revocation.
 //! - `verify`: the order of it all; `claims`: the report as claims.
+//! - `attest`: inside a guest, how a report is asked for, and what state is sealed with.
 
 #[cfg(feature = "attest")]
 mod attest;
@@ -32,6 +33,8 @@ mod vek;
 mod verify;
 
 #[cfg(feature = "attest")]
+pub use attest::parse_certificates;
+#[cfg(feature = "attest")]
 pub(crate) use attest::platform;
 pub use hcl::{Hcl, parse_hcl};
 pub use product::{CpuId, Product, TcbVersion};
@@ -43,3 +46,7 @@ pub use wire::{
 pub use roots::Root;
 #[cfg(feature = "verify")]
 pub use verify::Verifier;
+
+/// What attester and verifier call the evidence.
+#[cfg(any(feature = "attest", feature = "verify"))]
+const FORMAT: &str = "SNP attestation report";

@@ -160,7 +160,7 @@ impl TeeVerifier for Verifier {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
             tee: self.tee,
-            format: "SNP attestation report",
+            format: super::FORMAT,
         }
     }
 

@@ -46,7 +46,7 @@ impl TeeVerifier for Verifier {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
             tee: TeeKind::Tdx,
-            format: "TDX quote version 4 or 5",
+            format: super::FORMAT,
         }
     }
 

@@ -1,12 +1,11 @@
 //! Chains that are not what AMD makes.
 
 use nautilus_core::{UnixMillis, VerifyError};
-use nautilus_tee::sev_snp::Product;
 
 use super::corpus::{Vector, says};
 use super::fake::{
-    Chip, FakeAmd, NOW, PSS_NO_TRAILER, amd_extension, authority, ca, ca_without, certificate, endorsements,
-    extension, integer, pkcs1_sha384, tlv, vcek_spec, vlek_spec,
+    Chip, FakeAmd, NOW, PSS_NO_TRAILER, Product, amd_extension, authority, ca, ca_without, certificate,
+    endorsements, extension, integer, pkcs1_sha384, tlv, vcek_spec, vlek_spec,
 };
 
 #[test]

@@ -1,11 +1,11 @@
 //! How many signatures a report costs: docs/tee/sev.md, "What it costs".
 
 use nautilus_core::{Endorsements, RawClaims, TeeKind, TeeVerifier as _, VerifyError};
-use nautilus_tee::sev_snp::{Product, Root, Verifier};
+use nautilus_tee::sev_snp::Verifier;
 use nautilus_tee::signatures_verified;
 
 use super::corpus::Vector;
-use super::fake::{Chip, FakeAmd, NOW, authority, ca, endorsements, list, vcek_spec};
+use super::fake::{Chip, FakeAmd, NOW, Product, authority, ca, endorsements, list, root, vcek_spec};
 
 const DAY: u64 = 86_400;
 /// The most that any report may cost.
@@ -18,8 +18,7 @@ fn cost(verifier: &Verifier, report: &[u8], brought: &Endorsements) -> (Result<R
 }
 
 fn verifier(amd: &FakeAmd) -> Verifier {
-    let root = Root::new(amd.product, amd.ark.der.clone(), vec![amd.ask.der.clone()]);
-    Verifier::with_roots(vec![root], TeeKind::Simulated)
+    Verifier::with_roots(vec![root(amd, vec![amd.ask.der.clone()])], TeeKind::Simulated)
 }
 
 #[test]

@@ -1,96 +1,33 @@
-//! A fake AMD: a certificate authority with AMD's names that really signs, and chips that sign reports with
-//! keys that it certified. Its RSA keys are files, since making one takes seconds; every other key is made as
-//! needed.
+//! The fake AMD of the testkit, with verifiers that know it: one that remembers, and a new one each time, which have to
+//! agree.
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{
-    ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA384, RSA_PSS_SHA384, RsaKeyPair,
+use std::ops::Deref;
+
+use nautilus_core::{Endorsements, RawClaims, TeeKind, TeeVerifier as _, UnixMillis, VerifyError};
+use nautilus_tee::sev_snp::{self, Root, Verifier};
+use nautilus_testkit::vendor::amd;
+
+pub use nautilus_testkit::vendor::amd::{
+    Chip, NOW, PSS_NO_TRAILER, Product, amd_extension, authority, ca, ca_without, certificate, endorsements,
+    entries, extension, integer, list, list_with, p384_spki, pkcs1_sha384, tlv, vcek_spec, vlek_spec,
 };
-use nautilus_core::{
-    Endorsement, EndorsementKind, Endorsements, RawClaims, TeeKind, TeeVerifier, UnixMillis, VerifyError,
-};
-use nautilus_tee::sev_snp::{Product, Root, Verifier};
 
-use super::corpus::{Vector, read};
-
-/// A time at which everything here is valid unless it says otherwise.
-pub const NOW: UnixMillis = UnixMillis::from_secs(1_780_272_000);
-const DAY: u64 = 86_400;
-
-const EXTENSION_BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
-const EXTENSION_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
-/// 1.3.6.1.4.1.3704.1
-const AMD: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x9c, 0x78, 0x01];
-/// AlgorithmIdentifier of RSASSA-PSS with SHA-384 as AMD writes it, with the trailer field.
-pub const PSS: &str = "304606092a864886f70d01010a3039a00f300d06096086480165030402020500a11c301a06092a864886f70d010108300d06096086480165030402020500a203020130a303020101";
-/// The same without the trailer field, as AMD writes it too.
-pub const PSS_NO_TRAILER: &str = "304106092a864886f70d01010a3034a00f300d06096086480165030402020500a11c301a06092a864886f70d010108300d06096086480165030402020500a203020130";
-
-/// One certificate to be made.
-#[derive(Clone)]
-pub struct Spec {
-    pub serial: Vec<u8>,
-    pub issuer: String,
-    pub subject: String,
-    pub from: u64,
-    pub until: u64,
-    pub extensions: Vec<Vec<u8>>,
-    pub algorithm: Vec<u8>,
-}
-
-pub struct Authority {
-    pub key: RsaKeyPair,
-    pub der: Vec<u8>,
-}
-
-/// The authorities of one product.
+/// The authorities of one product, and what verifies under them.
 pub struct FakeAmd {
-    pub product: Product,
-    pub ark: Authority,
-    pub ask: Authority,
-    pub asvk: Authority,
+    amd: amd::FakeAmd,
     /// Remembers all that it verified.
     warm: Verifier,
     warm_root: Verifier,
 }
 
-/// A machine: its key, and the report that it signs.
-pub struct Chip {
-    pub key: EcdsaKeyPair,
-    pub product: Product,
-    pub report: Vec<u8>,
-}
-
 impl FakeAmd {
     pub fn new(product: Product) -> Self {
-        let ark = authority(
-            "ark",
-            &ca(&format!("ARK-{product}"), &format!("ARK-{product}"), 1),
-            None,
-        );
-        let make = |name: &str, file: &str, serial: u8| {
-            authority(
-                file,
-                &ca(&format!("ARK-{product}"), &format!("{name}-{product}"), serial),
-                Some(&ark.key),
-            )
-        };
-        let (ask, asvk) = (make("SEV", "ask", 2), make("SEV-VLEK", "asvk", 3));
-        let verifier = |authorities: &[&Authority]| {
-            let authorities = authorities
-                .iter()
-                .map(|authority| authority.der.clone())
-                .collect();
-            let root = Root::new(product, ark.der.clone(), authorities);
-            Verifier::with_roots(vec![root], TeeKind::Simulated)
-        };
+        let amd = amd::FakeAmd::new(product);
+        let verifier = |authorities| Verifier::with_roots(vec![root(&amd, authorities)], TeeKind::Simulated);
         Self {
-            warm: verifier(&[&ask, &asvk]),
-            warm_root: verifier(&[]),
-            product,
-            ark,
-            ask,
-            asvk,
+            warm: verifier(built_in(&amd)),
+            warm_root: verifier(Vec::new()),
+            amd,
         }
     }
 
@@ -101,8 +38,8 @@ impl FakeAmd {
         endorsements: &Endorsements,
         now: UnixMillis,
     ) -> Result<RawClaims, VerifyError> {
-        let authorities = vec![self.ask.der.clone(), self.asvk.der.clone()];
-        same_cold_and_warm(&self.warm, self.root(authorities), report, endorsements, now)
+        let root = root(&self.amd, built_in(&self.amd));
+        same_cold_and_warm(&self.warm, root, report, endorsements, now)
     }
 
     /// The same by a verifier that has the root alone.
@@ -112,320 +49,31 @@ impl FakeAmd {
         endorsements: &Endorsements,
         now: UnixMillis,
     ) -> Result<RawClaims, VerifyError> {
-        same_cold_and_warm(&self.warm_root, self.root(Vec::new()), report, endorsements, now)
-    }
-
-    fn root(&self, authorities: Vec<Vec<u8>>) -> Root {
-        Root::new(self.product, self.ark.der.clone(), authorities)
-    }
-
-    pub fn vcek(&self, chip: &Chip) -> Vec<u8> {
-        self.vek(chip, &vcek_spec(chip))
-    }
-
-    pub fn vlek(&self, chip: &Chip) -> Vec<u8> {
-        self.sign_with(&self.asvk.key, &vlek_spec(chip), chip)
-    }
-
-    pub fn vek(&self, chip: &Chip, spec: &Spec) -> Vec<u8> {
-        self.sign_with(&self.ask.key, spec, chip)
-    }
-
-    pub fn sign_with(&self, key: &RsaKeyPair, spec: &Spec, chip: &Chip) -> Vec<u8> {
-        certificate(spec, &p384_spki(chip.key.public_key().as_ref()), key)
-    }
-
-    pub fn list(&self, revoked: &[&[u8]]) -> Vec<u8> {
-        list(
-            &self.ark.key,
-            &format!("ARK-{}", self.product),
-            revoked,
-            NOW.as_secs() - DAY,
-            NOW.as_secs() + DAY,
-        )
+        let root = root(&self.amd, Vec::new());
+        same_cold_and_warm(&self.warm_root, root, report, endorsements, now)
     }
 }
 
-impl Chip {
-    /// A machine like the one of a real report, with a key of its own.
-    pub fn like(name: &str, product: Product) -> Self {
-        let key = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
-        let report = Vector::load(name).report;
-        let mut chip = Self { key, product, report };
-        chip.sign();
-        chip
-    }
+impl Deref for FakeAmd {
+    type Target = amd::FakeAmd;
 
-    pub fn milan() -> Self {
-        Self::like("milan-v3-vcek", Product::Milan)
-    }
-
-    pub fn turin() -> Self {
-        Self::like("turin-v5-vcek", Product::Turin)
-    }
-
-    /// One whose chip id is masked and whose reports a VLEK signs.
-    pub fn of_provider() -> Self {
-        Self::like("milan-v3-vlek-vmpl1", Product::Milan)
-    }
-
-    /// The report with bytes changed, and signed anew.
-    pub fn with(mut self, offset: usize, bytes: &[u8]) -> Self {
-        self.report[offset..offset + bytes.len()].copy_from_slice(bytes);
-        self.sign();
-        self
-    }
-
-    fn sign(&mut self) {
-        let signature = self
-            .key
-            .sign(&SystemRandom::new(), &self.report[..0x2a0])
-            .unwrap();
-        let (r, s) = signature.as_ref().split_at(48);
-        for (start, scalar) in [(0x2a0, r), (0x2e8, s)] {
-            for (to, from) in self.report[start..start + 48].iter_mut().zip(scalar.iter().rev()) {
-                *to = *from;
-            }
-        }
+    fn deref(&self) -> &Self::Target {
+        &self.amd
     }
 }
 
-/// What a VCEK's certificate says, given the report of its chip.
-pub fn vcek_spec(chip: &Chip) -> Spec {
-    let hwid = &chip.report[0x1a0..0x1a0 + chip.product.hwid_len()];
-    let mut spec = vek_spec(chip, "SEV", "SEV-VCEK");
-    spec.extensions.push(amd_extension(&[4], hwid));
-    spec
-}
-
-/// What a VLEK's says.
-pub fn vlek_spec(chip: &Chip) -> Spec {
-    let mut spec = vek_spec(chip, "SEV-VLEK", "SEV-VLEK");
-    spec.extensions
-        .push(amd_extension(&[5], &tlv(0x16, b"CN=cloud.example")));
-    spec
-}
-
-fn vek_spec(chip: &Chip, issuer: &str, subject: &str) -> Spec {
-    let tcb = &chip.report[0x180..0x188];
-    let arcs: &[(u8, usize)] = match chip.product {
-        Product::Turin => &[(9, 0), (1, 1), (2, 2), (3, 3), (8, 7)],
-        _ => &[(1, 0), (2, 1), (3, 6), (8, 7)],
+/// The fake's root with these authorities, as a verifier takes it.
+pub fn root(amd: &amd::FakeAmd, authorities: Vec<Vec<u8>>) -> Root {
+    let product = match amd.product {
+        Product::Milan => sev_snp::Product::Milan,
+        Product::Genoa => sev_snp::Product::Genoa,
+        Product::Turin => sev_snp::Product::Turin,
     };
-    let mut extensions = vec![
-        amd_extension(&[1], &[2, 1, 0]),
-        amd_extension(&[2], &tlv(0x16, chip.product.as_str().as_bytes())),
-    ];
-    extensions.extend(
-        arcs.iter()
-            .map(|(arc, byte)| amd_extension(&[3, *arc], &integer(&[tcb[*byte]]))),
-    );
-    Spec {
-        extensions,
-        issuer: format!("{issuer}-{}", chip.product),
-        ..ca("", subject, 0)
-    }
+    Root::new(product, amd.ark.der.clone(), authorities)
 }
 
-/// An authority's certificate.
-pub fn ca(issuer: &str, subject: &str, serial: u8) -> Spec {
-    Spec {
-        serial: vec![serial],
-        issuer: issuer.to_owned(),
-        subject: subject.to_owned(),
-        from: NOW.as_secs() - 1000 * DAY,
-        until: NOW.as_secs() + 1000 * DAY,
-        extensions: vec![
-            extension(EXTENSION_BASIC_CONSTRAINTS, true, &[0x30, 0x03, 0x01, 0x01, 0xff]),
-            extension(EXTENSION_KEY_USAGE, true, &[0x03, 0x02, 0x02, 0x04]),
-        ],
-        algorithm: hex::decode(PSS).unwrap(),
-    }
-}
-
-/// An authority that certifies nothing, by one of its two extensions.
-pub fn ca_without(which: usize, issuer: &str, subject: &str, serial: u8) -> Spec {
-    let mut spec = ca(issuer, subject, serial);
-    spec.extensions.remove(which);
-    spec
-}
-
-/// The authority whose key is in a file, certified by another or by itself.
-pub fn authority(file: &str, spec: &Spec, issuer: Option<&RsaKeyPair>) -> Authority {
-    let key = RsaKeyPair::from_pkcs8(&read(&format!("fake-amd/{file}.pk8"))).unwrap();
-    let algorithm = tlv(
-        0x30,
-        &[tlv(0x06, &hex::decode("2a864886f70d010101").unwrap()), vec![5, 0]].concat(),
-    );
-    let spki = tlv(0x30, &[algorithm, bit_string(key.public_key().as_ref())].concat());
-    let der = certificate(spec, &spki, issuer.unwrap_or(&key));
-    Authority { key, der }
-}
-
-pub fn certificate(spec: &Spec, spki: &[u8], issuer: &RsaKeyPair) -> Vec<u8> {
-    let validity = [time(spec.from), time(spec.until)].concat();
-    let tbs = [
-        tlv(0xa0, &[2, 1, 2]),
-        tlv(2, &spec.serial),
-        spec.algorithm.clone(),
-        name(&spec.issuer),
-        tlv(0x30, &validity),
-        name(&spec.subject),
-        spki.to_vec(),
-        tlv(0xa3, &tlv(0x30, &spec.extensions.concat())),
-    ];
-    signed(&tlv(0x30, &tbs.concat()), &spec.algorithm, issuer)
-}
-
-/// A revocation list of these serial numbers.
-pub fn list(key: &RsaKeyPair, issuer: &str, revoked: &[&[u8]], from: u64, until: u64) -> Vec<u8> {
-    list_with(key, issuer, &entries(revoked, &[]), Some(until), from, &[])
-}
-
-pub fn entries(revoked: &[&[u8]], entry_extensions: &[u8]) -> Vec<u8> {
-    let entry = |serial: &&[u8]| {
-        tlv(
-            0x30,
-            &[
-                tlv(2, serial),
-                time(NOW.as_secs() - 2 * DAY),
-                entry_extensions.to_vec(),
-            ]
-            .concat(),
-        )
-    };
-    let entries: Vec<u8> = revoked.iter().flat_map(entry).collect();
-    if entries.is_empty() {
-        entries
-    } else {
-        tlv(0x30, &entries)
-    }
-}
-
-pub fn list_with(
-    key: &RsaKeyPair,
-    issuer: &str,
-    entries: &[u8],
-    until: Option<u64>,
-    from: u64,
-    extensions: &[Vec<u8>],
-) -> Vec<u8> {
-    let algorithm = hex::decode(PSS).unwrap();
-    // cRLNumber (RFC 5280, 5.2.3).
-    let mut all = extension(&[0x55, 0x1d, 0x14], false, &[2, 1, 4]);
-    all.extend(extensions.concat());
-    let tbs = [
-        vec![2, 1, 1],
-        algorithm.clone(),
-        name(issuer),
-        time(from),
-        until.map(time).unwrap_or_default(),
-        entries.to_vec(),
-        tlv(0xa0, &tlv(0x30, &all)),
-    ];
-    signed(&tlv(0x30, &tbs.concat()), &algorithm, key)
-}
-
-/// A document with its signature: RSASSA-PSS, or PKCS #1 v1.5 where the algorithm says that.
-fn signed(tbs: &[u8], algorithm: &[u8], key: &RsaKeyPair) -> Vec<u8> {
-    let mut signature = vec![0; key.public_modulus_len()];
-    let pkcs1 = algorithm == pkcs1_sha384();
-    let encoding: &'static dyn aws_lc_rs::signature::RsaEncoding =
-        if pkcs1 { &RSA_PKCS1_SHA384 } else { &RSA_PSS_SHA384 };
-    key.sign(encoding, &SystemRandom::new(), tbs, &mut signature)
-        .unwrap();
-    tlv(
-        0x30,
-        &[tbs.to_vec(), algorithm.to_vec(), bit_string(&signature)].concat(),
-    )
-}
-
-/// sha384WithRSAEncryption.
-pub fn pkcs1_sha384() -> Vec<u8> {
-    hex::decode("300d06092a864886f70d01010c0500").unwrap()
-}
-
-pub fn extension(id: &[u8], critical: bool, value: &[u8]) -> Vec<u8> {
-    let flag: &[u8] = if critical { &[1, 1, 0xff] } else { &[] };
-    tlv(0x30, &[&tlv(6, id), flag, &tlv(4, value)].concat())
-}
-
-/// An extension below AMD's arc.
-pub fn amd_extension(path: &[u8], value: &[u8]) -> Vec<u8> {
-    extension(&[AMD, path].concat(), false, value)
-}
-
-/// An INTEGER that is not negative.
-pub fn integer(bytes: &[u8]) -> Vec<u8> {
-    let sign: &[u8] = if bytes[0] > 0x7f { &[0] } else { &[] };
-    tlv(2, &[sign, bytes].concat())
-}
-
-pub fn p384_spki(point: &[u8]) -> Vec<u8> {
-    let algorithm = hex::decode("301006072a8648ce3d020106052b81040022").unwrap();
-    tlv(0x30, &[algorithm, bit_string(point)].concat())
-}
-
-fn bit_string(bytes: &[u8]) -> Vec<u8> {
-    tlv(3, &[&[0], bytes].concat())
-}
-
-pub fn name(common_name: &str) -> Vec<u8> {
-    let attribute = |arc: u8, tag: u8, value: &str| {
-        let pair = [tlv(6, &[0x55, 4, arc]), tlv(tag, value.as_bytes())].concat();
-        tlv(0x31, &tlv(0x30, &pair))
-    };
-    let attributes = [
-        attribute(11, 0x0c, "Engineering"),
-        attribute(6, 0x13, "US"),
-        attribute(7, 0x0c, "Santa Clara"),
-        attribute(8, 0x0c, "CA"),
-        attribute(10, 0x0c, "Advanced Micro Devices"),
-        attribute(3, 0x0c, common_name),
-    ];
-    tlv(0x30, &attributes.concat())
-}
-
-/// UTCTime, of years before 2050.
-fn time(secs: u64) -> Vec<u8> {
-    let text = UnixMillis::from_secs(secs).to_string();
-    let digits: String = text
-        .chars()
-        .take(19)
-        .filter(char::is_ascii_digit)
-        .skip(2)
-        .collect();
-    tlv(0x17, format!("{digits}Z").as_bytes())
-}
-
-/// DER of a value below 64 KiB.
-pub fn tlv(tag: u8, value: &[u8]) -> Vec<u8> {
-    let mut der = vec![tag];
-    match value.len() {
-        short @ 0..=0x7f => der.push(short as u8),
-        one @ 0x80..=0xff => der.extend([0x81, one as u8]),
-        two => der.extend([0x82, (two >> 8) as u8, two as u8]),
-    }
-    der.extend(value);
-    der
-}
-
-pub fn endorsements(certificates: &[&[u8]], lists: &[&[u8]]) -> Endorsements {
-    let document = |kind: EndorsementKind, origin: &'static str| {
-        move |(index, bytes): (usize, &&[u8])| Endorsement {
-            kind,
-            bytes: bytes.to_vec(),
-            origin: format!("{origin} {index}"),
-        }
-    };
-    let certificates = certificates.iter().enumerate();
-    let lists = lists.iter().enumerate();
-    let certificates = certificates.map(document(EndorsementKind::Certificate, "certificate"));
-    Endorsements(
-        certificates
-            .chain(lists.map(document(EndorsementKind::Crl, "list")))
-            .collect(),
-    )
+fn built_in(amd: &amd::FakeAmd) -> Vec<Vec<u8>> {
+    vec![amd.ask.der.clone(), amd.asvk.der.clone()]
 }
 
 fn same_cold_and_warm(

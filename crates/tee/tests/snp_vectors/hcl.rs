@@ -1,11 +1,11 @@
 //! Azure's wrapper around a report.
 
 use nautilus_core::{RawClaims, TeeVerifier as _, VerifyError};
-use nautilus_tee::sev_snp::{Product, Verifier, parse_hcl, recognises};
+use nautilus_tee::sev_snp::{Verifier, parse_hcl, recognises};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use super::corpus::{Vector, read, says};
-use super::fake::{Chip, FakeAmd, NOW, endorsements};
+use super::fake::{Chip, FakeAmd, NOW, Product, endorsements};
 
 const REPORT: usize = 32;
 const DATA: usize = 32 + 1184;

@@ -1,10 +1,10 @@
 //! Reports that real machines do not make, signed all the same.
 
 use nautilus_core::{Endorsements, RawClaims, TeeVerifier as _, VerifyError};
-use nautilus_tee::sev_snp::{Product, Verifier, parse_report, recognises};
+use nautilus_tee::sev_snp::{Verifier, parse_report, recognises};
 
 use super::corpus::{Vector, says};
-use super::fake::{Chip, FakeAmd, NOW, endorsements};
+use super::fake::{Chip, FakeAmd, NOW, Product, endorsements};
 
 /// A Milan report with bytes changed, signed anew, with the VCEK that fits it.
 fn changed(offset: usize, bytes: &[u8]) -> Result<RawClaims, VerifyError> {
@@ -81,7 +81,7 @@ fn the_cpu_and_the_key_have_to_be_of_one_product() {
 
 #[test]
 fn models_belong_to_their_products() {
-    use nautilus_tee::sev_snp::CpuId;
+    use nautilus_tee::sev_snp::{CpuId, Product};
     let product = |family, model| {
         Product::of_cpu(CpuId {
             family,

@@ -1,11 +1,10 @@
 //! Revocation lists of the root.
 
 use nautilus_core::{Revocation, UnixMillis, VerifyError};
-use nautilus_tee::sev_snp::Product;
 
 use super::corpus::says;
 use super::fake::{
-    Chip, FakeAmd, NOW, authority, ca, endorsements, entries, extension, list, list_with, vcek_spec,
+    Chip, FakeAmd, NOW, Product, authority, ca, endorsements, entries, extension, list, list_with, vcek_spec,
 };
 
 const DAY: u64 = 86_400;

@@ -33,6 +33,7 @@ seeds_of() {
       ;;
     tpm_attest) echo vectors/tpm '(' -name '*.msg' -o -name '*.sig' -o -name '*.pub' -o -name '*.out' ')' ;;
     tpm_evidence) echo fuzz/seeds/tpm_evidence -name '*.json' ;;
+    tpm_response) echo fuzz/seeds/tpm_response -name '*.bin' ;;
     dcap_warm) echo fuzz/seeds/dcap_warm -name '*.bin' ;;
     sev_cert_table) echo fuzz/seeds/sev_cert_table -name '*.bin' ;;
     qgs_message) echo fuzz/seeds/qgs_message -name '*.bin' ;;

@@ -1,5 +1,7 @@
 //! `nautilus enroll`
 
+mod machine;
+
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -30,20 +32,15 @@ const CREDENTIAL: &str = "credential";
 const ENROLMENT: &str = "enrolment.json";
 
 const EXAMPLE: &str = "\
-Example, with tpm2-tools. On the machine:
-  tpm2_createek -c 0x81010001 -G rsa -u ek.pub
-  tpm2_nvread 0x1c00002 -o ek.crt
-  tpm2_createak -C 0x81010001 -c ak.ctx -G ecc -g sha256 -s ecdsa -u ak.pub -n ak.name
+Example. On the machine:
+  nautilus enroll tpm request -o request
 
-Here, with ek.crt, ek.pub and ak.pub, and the maker's certificates:
+Here, with the files of request, and the maker's certificates:
   nautilus enroll tpm start --ek-certificate ek.crt --ek ek.pub --ak ak.pub \\
     --trust tpm-root=maker.pem --endorsements intermediates.pem -o node1
 
 On the machine, with node1/credential:
-  tpm2_startauthsession --policy-session -S session.ctx
-  tpm2_policysecret -S session.ctx -c e
-  tpm2_activatecredential -c ak.ctx -C 0x81010001 -P session:session.ctx -i credential -o secret
-  tpm2_flushcontext session.ctx
+  nautilus enroll tpm answer credential -o secret
 
 Here, with secret:
   nautilus enroll tpm finish node1 --secret secret -o tpm-ak.json";
@@ -61,10 +58,12 @@ pub enum Enroll {
     Tpm(Tpm),
 }
 
-/// The two steps, between which the TPM answers.
+/// The relying party's two steps, each after one of the machine's.
 #[derive(Subcommand)]
 pub enum Tpm {
+    Request(machine::Request),
     Start(Start),
+    Answer(machine::Answer),
     Finish(Finish),
 }
 
@@ -110,7 +109,7 @@ pub struct Finish {
     /// What `start` made
     #[arg(value_name = "DIR")]
     enrolment: PathBuf,
-    /// What the TPM gave back, as tpm2_activatecredential writes it; `-` for standard input
+    /// What the TPM gave back, as `answer` or tpm2_activatecredential writes it; `-` for standard input
     #[arg(long, value_name = "FILE")]
     secret: PathBuf,
     /// Where to write the trust anchor, which `--trust tpm-ak=FILE` takes
@@ -122,7 +121,9 @@ impl Enroll {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
         match self {
+            Self::Tpm(Tpm::Request(command)) => command.run(global),
             Self::Tpm(Tpm::Start(command)) => command.run(global),
+            Self::Tpm(Tpm::Answer(command)) => command.run(global),
             Self::Tpm(Tpm::Finish(command)) => command.run(global),
         }
     }
@@ -158,7 +159,7 @@ impl Start {
         });
         text.line(format_args!("waiting for attestation key {name}"));
         text.line(format_args!("Have the machine open {}:", shown(&credential)));
-        text.line("  tpm2_activatecredential -c AK -C EK -i credential -o secret");
+        text.line("  nautilus enroll tpm answer credential -o secret");
         text.line("and bring back the secret:");
         text.line(format_args!(
             "  nautilus enroll tpm finish {} --secret secret -o tpm-ak.json",
@@ -338,7 +339,7 @@ fn refused(error: VerifyError) -> Failure {
 fn cannot_create(path: &Path, error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::AlreadyExists {
         return Failure::usage(anyhow::anyhow!(
-            "{} is there already: name another directory, a new one for each enrolment",
+            "{} is there already: name another, a new one for each enrolment",
             shown(path)
         ));
     }

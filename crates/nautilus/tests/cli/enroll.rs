@@ -233,3 +233,42 @@ fn an_enrolment_that_is_none_is_not_finished() {
         assert!(told.contains(says), "{says}: {told}");
     }
 }
+
+#[test]
+fn a_tpm_that_is_not_there_or_none_is_told() {
+    let directory = TempDir::new().unwrap();
+    let (output, none) = (directory.path().join("request"), directory.path().join("none"));
+    let request = |provider: &str| {
+        let arguments = [
+            "enroll",
+            "tpm",
+            "request",
+            "-o",
+            text(&output),
+            "--quote-provider",
+            provider,
+        ];
+        run(arguments)
+    };
+    let told = request(&format!("unix:{}", none.display())).fails_with(3);
+    assert!(told.contains("is not there: start the TPM"), "{told}");
+    for (provider, why) in [
+        ("tcp:192.0.2.1:2321", "only a TPM at a loopback address is used"),
+        ("device:/dev/null", "a TPM's device is /dev/tpmrm0"),
+        ("tabrmd", "no TPM has such a name"),
+    ] {
+        let told = request(provider).fails_with(2);
+        assert!(told.contains(why), "{told}");
+    }
+    assert!(!output.exists());
+    let told = run([
+        "enroll",
+        "tpm",
+        "answer",
+        text(&swtpm("ak.pub")),
+        "-o",
+        text(&output),
+    ])
+    .fails_with(1);
+    assert!(told.contains("badcc0de"), "{told}");
+}

@@ -159,9 +159,9 @@ fn a_key_is_enrolled_and_its_quote_accepted_by_the_documented_commands() {
 fn help_shows_the_documented_commands() {
     let ran = help();
     for start in [
-        "tpm2_createek ",
+        "nautilus enroll tpm request ",
         "nautilus enroll tpm start ",
-        "tpm2_startauthsession ",
+        "nautilus enroll tpm answer ",
         "nautilus enroll tpm finish ",
     ] {
         for line in documented(start).lines() {
@@ -214,4 +214,85 @@ fn a_key_that_is_not_in_the_tpm_is_not_enrolled() {
     assert!(told.contains("not the credential's secret"), "{told}");
     assert!(!machine.path().join("tpm-ak.json").exists());
     assert!(machine.path().join("node2/enrolment.json").is_file());
+}
+
+/// Names the TPM of the test, where the document means the machine's own.
+fn at_our_tpm(machine: &Machine, start: &str) -> String {
+    format!(
+        "{} --quote-provider {}",
+        documented(start).trim_end(),
+        machine.quote_provider()
+    )
+}
+
+#[test]
+fn both_sides_of_an_enrolment_are_nautilus_by_the_documented_commands() {
+    for (kind, fact) in [
+        ("", "by endorsement key rsa2048"),
+        (" --ek p384", "by endorsement key p384"),
+    ] {
+        let machine = Machine::new();
+        let request = at_our_tpm(&machine, "nautilus enroll tpm request ") + kind;
+        let told = shell(&machine, &request).ends_with(0).stdout;
+        assert!(told.contains(fact), "{told}");
+        let again = shell(&machine, &request).fails_with(2);
+        assert!(again.contains("is there already"), "{again}");
+
+        machine.write("maker.pem", &machine.read("ca/swtpm-localca-rootca-cert.pem"));
+        machine.write("intermediates.pem", &machine.read("ca/issuercert.pem"));
+        shell(&machine, "cp request/* .").ends_with(0);
+        run_documented(&machine, "nautilus enroll tpm start ");
+        shell(&machine, "cp node1/credential .").ends_with(0);
+
+        let answer = at_our_tpm(&machine, "nautilus enroll tpm answer ");
+        shell(&machine, &answer).ends_with(0);
+        let mode = fs::metadata(machine.path().join("secret"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let again = shell(&machine, &answer).fails_with(2);
+        assert!(again.contains("is there already"), "{again}");
+
+        let told = run_documented(&machine, "nautilus enroll tpm finish ").stdout;
+        let facts = shell(
+            &machine,
+            &format!("{} --json", request.replace("-o request", "-o again")),
+        )
+        .ends_with(0)
+        .json();
+        let name = facts["ak_name"].as_str().unwrap();
+        assert!(told.contains(name), "the key is the same each time: {told}");
+    }
+}
+
+#[test]
+fn a_credential_for_another_machine_is_not_opened() {
+    let (machine, other) = (Machine::new(), Machine::new());
+    for (of, name) in [(&machine, "own"), (&other, "other")] {
+        let request = format!(
+            "nautilus enroll tpm request -o {name} --quote-provider {}",
+            of.quote_provider()
+        );
+        shell(&machine, &request).ends_with(0);
+    }
+    machine.write("maker.pem", &machine.read("ca/swtpm-localca-rootca-cert.pem"));
+    machine.write("intermediates.pem", &machine.read("ca/issuercert.pem"));
+    // This machine's endorsement key, and the other's attestation key.
+    let start = documented("nautilus enroll tpm start ")
+        .replace("ek.crt", "own/ek.crt")
+        .replace("ek.pub", "own/ek.pub")
+        .replace("ak.pub", "other/ak.pub");
+    shell(&machine, &start).ends_with(0);
+    shell(&machine, "cp node1/credential .").ends_with(0);
+    for of in [&machine, &other] {
+        let answer = at_our_tpm(of, "nautilus enroll tpm answer ");
+        let told = shell(&machine, &answer).fails_with(1);
+        assert!(told.contains("was it made for this machine's keys"), "{told}");
+        assert!(told.contains("TPM2_ActivateCredential"), "{told}");
+        assert!(!machine.path().join("secret").exists());
+    }
+    machine.write("credential", b"no credential");
+    let told = shell(&machine, &at_our_tpm(&machine, "nautilus enroll tpm answer ")).fails_with(1);
+    assert!(told.contains("credential is no credential"), "{told}");
 }

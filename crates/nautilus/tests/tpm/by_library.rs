@@ -182,12 +182,7 @@ fn enrol(machine: &Machine, ek: &Ek, ak: &str) -> TrustAnchor {
         "id:00001014",
         "IBM, who wrote swtpm"
     );
-    let mut randomness = Randomness {
-        secret: [0; 32],
-        seed: [0; 64],
-    };
-    getrandom::fill(&mut randomness.secret).unwrap();
-    getrandom::fill(&mut randomness.seed).unwrap();
+    let randomness = fresh_randomness();
     let ak_public = machine.read(&format!("{ak}.pub"));
     let (enrolment, credential) = Enrolment::start(key, &ak_public, &randomness).unwrap();
     let secret = machine.activate(ek, ak, &credential.to_tpm2_tools()).unwrap();
@@ -199,8 +194,18 @@ fn enrol(machine: &Machine, ek: &Ek, ak: &str) -> TrustAnchor {
     }
 }
 
+pub fn fresh_randomness() -> Randomness {
+    let mut randomness = Randomness {
+        secret: [0; 32],
+        seed: [0; 64],
+    };
+    getrandom::fill(&mut randomness.secret).unwrap();
+    getrandom::fill(&mut randomness.seed).unwrap();
+    randomness
+}
+
 /// What the maker's root is to a relying party.
-fn root(machine: &Machine) -> TrustAnchor {
+pub fn root(machine: &Machine) -> TrustAnchor {
     TrustAnchor {
         role: AnchorRole::TpmRoot,
         bytes: machine.read("ca/swtpm-localca-rootca-cert.pem"),
@@ -208,7 +213,7 @@ fn root(machine: &Machine) -> TrustAnchor {
     }
 }
 
-fn intermediates(machine: &Machine) -> Endorsements {
+pub fn intermediates(machine: &Machine) -> Endorsements {
     Endorsements(endorsement::read(&machine.read("ca/issuercert.pem"), "the maker").unwrap())
 }
 
@@ -242,11 +247,11 @@ fn values(machine: &Machine, bank: HashAlgorithm, pcrs: &[u8]) -> PcrValues {
     }
 }
 
-fn now() -> UnixMillis {
+pub fn now() -> UnixMillis {
     UnixMillis::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
 }
 
-fn production(anchors: &[TrustAnchor]) -> VerifierSet {
+pub fn production(anchors: &[TrustAnchor]) -> VerifierSet {
     nautilus_tee::production(&TrustAnchors(anchors.to_vec())).unwrap()
 }
 

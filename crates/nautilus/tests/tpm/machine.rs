@@ -1,11 +1,13 @@
 //! A machine with a TPM in software, and tpm2-tools to speak to it.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use nautilus_tee::tpm::{HashAlgorithm, Public};
+use nautilus_tee::tpm::{HashAlgorithm, Public, PublicKey};
 use tempfile::TempDir;
 
 /// Makes a program end with the thread that started it (`prctl(2)`, PR_SET_PDEATHSIG).
@@ -36,6 +38,8 @@ pub const ECC_EK: Ek = Ek {
 pub struct Machine {
     dir: TempDir,
     tpm: Option<Child>,
+    /// Where it listens, if not at a Unix socket.
+    port: Option<u16>,
 }
 
 impl Machine {
@@ -43,6 +47,7 @@ impl Machine {
         let mut machine = Self {
             dir: tempfile::tempdir().unwrap(),
             tpm: None,
+            port: None,
         };
         let at = |name: &str| machine.dir.path().join(name).display().to_string();
         for dir in ["state", "ca"] {
@@ -82,7 +87,10 @@ impl Machine {
     fn start(&mut self) {
         let at = |name: &str| self.dir.path().join(name).display().to_string();
         let (state, control) = (format!("dir={}", at("state")), at("tpm.ctrl"));
-        let server = format!("type=unixio,path={}", at("tpm"));
+        let server = match self.port {
+            None => format!("type=unixio,path={}", at("tpm")),
+            Some(port) => format!("type=tcp,port={port},bindaddr=127.0.0.1"),
+        };
         let control_channel = format!("type=unixio,path={control}");
         let swtpm = [
             "swtpm",
@@ -122,6 +130,57 @@ impl Machine {
             }
         }
         self.tpm = Some(tpm);
+    }
+
+    /// Restarts the machine: its TPM has the keys and the memory that it had, empty PCRs, and listens to TCP, where
+    /// tpm2-tools do not find it.
+    pub fn restart_over_tcp(&mut self) {
+        self.end();
+        // Free a moment ago.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        self.port = Some(free.local_addr().unwrap().port());
+        drop(free);
+        self.start();
+    }
+
+    fn end(&mut self) {
+        if let Some(mut tpm) = self.tpm.take() {
+            let ended = tpm.kill().and_then(|()| tpm.wait());
+            assert!(std::thread::panicking() || ended.is_ok(), "swtpm: {ended:?}");
+        }
+    }
+
+    /// The TPM, as Nautilus names it.
+    pub fn quote_provider(&self) -> String {
+        match self.port {
+            None => format!("unix:{}", self.dir.path().join("tpm").display()),
+            Some(port) => format!("tcp:127.0.0.1:{port}"),
+        }
+    }
+
+    /// Sends a command of which nothing but its success matters.
+    fn send(&self, command: &[u8]) {
+        let mut tpm = TcpStream::connect(("127.0.0.1", self.port.unwrap())).unwrap();
+        tpm.write_all(command).unwrap();
+        let mut header = [0; 10];
+        tpm.read_exact(&mut header).unwrap();
+        assert_eq!(header[6..], [0; 4], "{header:02x?}");
+    }
+
+    /// What [`Machine::extend`] does, over TCP (`TPM2_PCR_Extend`).
+    pub fn extend_by(&self, pcr: u8, byte: u8) {
+        let mut command = vec![0x80, 2, 0, 0, 0, 65, 0, 0, 1, 0x82, 0, 0, 0, pcr];
+        command.extend([0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0]);
+        command.extend([0, 0, 0, 1, 0, 0x0b]);
+        command.extend([byte; 32]);
+        self.send(&command);
+    }
+
+    /// `TPM2_Clear` by the lockout authorization, over TCP.
+    pub fn clear(&self) {
+        let mut command = vec![0x80, 2, 0, 0, 0, 27, 0, 0, 1, 0x26, 0x40, 0, 0, 0x0a];
+        command.extend([0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0]);
+        self.send(&command);
     }
 
     pub fn run(&self, command: &[&str]) -> Vec<u8> {
@@ -253,6 +312,57 @@ impl Machine {
         self.flush();
     }
 
+    /// Defines an index of the TPM's memory that anybody reads, with a file's content.
+    pub fn define(&self, index: &str, file: &str) {
+        let size = self.read(file).len().to_string();
+        let attributes = "authread|authwrite|ownerread|ownerwrite";
+        self.run(&["tpm2_nvdefine", "-Q", index, "-s", &size, "-a", attributes]);
+        self.run(&["tpm2_nvwrite", "-Q", index, "-i", file]);
+    }
+
+    /// Has the maker certify the TPM's endorsement key on P-256, as it does of chips, and not of swtpm.
+    pub fn certify_p256(&self, key: &Public) {
+        let PublicKey::Ecc { x, y, .. } = &key.key else {
+            panic!("{key:?}")
+        };
+        let (x, y) = (hex::encode(x), hex::encode(y));
+        self.run(&[
+            "swtpm_cert",
+            "--tpm2",
+            "--type",
+            "ek",
+            "--ecc-x",
+            &x,
+            "--ecc-y",
+            &y,
+            "--ecc-curveid",
+            "secp256r1",
+            "--issuercert",
+            "ca/issuercert.pem",
+            "--signkey",
+            "ca/signkey.pem",
+            "--serial",
+            "256",
+            "--days",
+            "365",
+            "--tpm-manufacturer",
+            "id:00001014",
+            "--tpm-model",
+            "swtpm",
+            "--tpm-version",
+            "id:20191023",
+            "--tpm-spec-family",
+            "2.0",
+            "--tpm-spec-revision",
+            "164",
+            "--tpm-spec-level",
+            "0",
+            "--out-cert",
+            "p256.der",
+        ]);
+        self.define("0x1c0000a", "p256.der");
+    }
+
     pub fn extend(&self, pcr: u8, byte: u8) {
         let digest = hex::encode([byte; 32]);
         self.run(&["tpm2_pcrextend", &format!("{pcr}:sha256={digest}")]);
@@ -261,10 +371,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        if let Some(mut tpm) = self.tpm.take() {
-            let ended = tpm.kill().and_then(|()| tpm.wait());
-            assert!(std::thread::panicking() || ended.is_ok(), "swtpm: {ended:?}");
-        }
+        self.end();
     }
 }
 

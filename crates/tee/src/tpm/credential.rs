@@ -14,11 +14,10 @@ use aws_lc_rs::rsa::{
 use nautilus_core::VerifyError;
 use zeroize::Zeroizing;
 
+use super::credential_file::Credential;
 use super::public::{Curve, Public, PublicKey};
 use super::wire::HashAlgorithm;
 
-/// What the file of `tpm2_makecredential` starts with: a magic number, and version 1.
-const TPM2_TOOLS_HEADER: [u8; 8] = [0xba, 0xdc, 0xc0, 0xde, 0, 0, 0, 1];
 /// Longest secret: a credential is no longer than a digest by SHA-256, the shortest hash of an endorsement key.
 pub(super) const SECRET_LEN: usize = 32;
 
@@ -34,28 +33,6 @@ impl Drop for Randomness {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.secret);
         zeroize::Zeroize::zeroize(&mut self.seed);
-    }
-}
-
-/// A secret that only one TPM can read, and only if it holds the attestation key: the input of
-/// `TPM2_ActivateCredential`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credential {
-    /// `TPM2B_ID_OBJECT`.
-    pub credential_blob: Vec<u8>,
-    /// `TPM2B_ENCRYPTED_SECRET`.
-    pub encrypted_secret: Vec<u8>,
-}
-
-impl Credential {
-    /// The file that `tpm2_activatecredential -i` reads.
-    pub fn to_tpm2_tools(&self) -> Vec<u8> {
-        [
-            &TPM2_TOOLS_HEADER,
-            self.credential_blob.as_slice(),
-            &self.encrypted_secret,
-        ]
-        .concat()
     }
 }
 

@@ -10,7 +10,8 @@ use nautilus_core::VerifyError;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::credential::{Credential, Randomness, SECRET_LEN, make_credential};
+use super::credential::{Randomness, SECRET_LEN, make_credential};
+use super::credential_file::Credential;
 use super::endorsement_key::{EkCertificate, EndorsementKey};
 use super::public::Public;
 

@@ -5,20 +5,20 @@
 
 use nautilus_core::VerifyError;
 
-use super::wire::{ALG_ECDSA, ALG_RSAPSS, ALG_RSASSA, AlgorithmId, HashAlgorithm, Reader};
+use super::wire::{ALG_ECDSA, ALG_NULL, ALG_RSAPSS, ALG_RSASSA, AlgorithmId, HashAlgorithm, Reader};
 
 /// `TPMA_OBJECT.fixedTPM`: the key cannot leave its TPM.
-const FIXED_TPM: u32 = 1 << 1;
+pub(super) const FIXED_TPM: u32 = 1 << 1;
 /// `TPMA_OBJECT.fixedParent`: nor its parent.
-const FIXED_PARENT: u32 = 1 << 4;
+pub(super) const FIXED_PARENT: u32 = 1 << 4;
 /// `TPMA_OBJECT.sensitiveDataOrigin`: the TPM made the private part.
-const SENSITIVE_DATA_ORIGIN: u32 = 1 << 5;
+pub(super) const SENSITIVE_DATA_ORIGIN: u32 = 1 << 5;
 /// `TPMA_OBJECT.restricted`: it signs only what the TPM made, or decrypts only what the TPM asks for.
-const RESTRICTED: u32 = 1 << 16;
+pub(super) const RESTRICTED: u32 = 1 << 16;
 /// `TPMA_OBJECT.decrypt`.
-const DECRYPT: u32 = 1 << 17;
+pub(super) const DECRYPT: u32 = 1 << 17;
 /// `TPMA_OBJECT.sign`.
-const SIGN: u32 = 1 << 18;
+pub(super) const SIGN: u32 = 1 << 18;
 const NAMES: [(u32, &str); 6] = [
     (FIXED_TPM, "fixedTPM"),
     (FIXED_PARENT, "fixedParent"),
@@ -28,16 +28,15 @@ const NAMES: [(u32, &str); 6] = [
     (SIGN, "sign"),
 ];
 
-const ALG_RSA: u16 = 0x0001;
-const ALG_AES: u16 = 0x0006;
-const ALG_NULL: u16 = 0x0010;
+pub(super) const ALG_RSA: u16 = 0x0001;
+pub(super) const ALG_AES: u16 = 0x0006;
 const ALG_RSAES: u16 = 0x0015;
 const ALG_OAEP: u16 = 0x0017;
 const ALG_ECDH: u16 = 0x0019;
-const ALG_ECC: u16 = 0x0023;
-const ALG_CFB: u16 = 0x0043;
-const ECC_NIST_P256: u16 = 0x0003;
-const ECC_NIST_P384: u16 = 0x0004;
+pub(super) const ALG_ECC: u16 = 0x0023;
+pub(super) const ALG_CFB: u16 = 0x0043;
+pub(super) const ECC_NIST_P256: u16 = 0x0003;
+pub(super) const ECC_NIST_P384: u16 = 0x0004;
 /// What an exponent of 0 stands for ("TPMS_RSA_PARMS").
 const DEFAULT_EXPONENT: u32 = 65_537;
 const MAX_RSA_BYTES: usize = 512;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use nautilus_core::{
     Descriptor, DeviceIdentity, Endorsements, LoggedEvent, Measurement, RESETTABLE_PCR_PREFIX,
-    RESETTABLE_PCRS, RawClaims, Revocation, Tcb, TeeKind, TeeVerifier, TrustAnchorError, TrustAnchors,
-    UnixMillis, UnsignedFact, VerifyError, Want,
+    RESETTABLE_PCRS, RawClaims, Revocation, Tcb, TeeVerifier, TrustAnchorError, TrustAnchors, UnixMillis,
+    UnsignedFact, VerifyError, Want,
 };
 use x509_cert::der::asn1::ObjectIdentifier;
 
@@ -225,10 +225,7 @@ impl Verifier {
 
 impl TeeVerifier for Verifier {
     fn descriptor(&self) -> Descriptor {
-        Descriptor {
-            tee: TeeKind::Tpm,
-            format: "TPM 2.0 quote",
-        }
+        super::DESCRIPTOR
     }
 
     fn recognises(&self, evidence: &[u8]) -> bool {

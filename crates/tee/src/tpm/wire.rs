@@ -32,6 +32,7 @@ const ALG_SHA1: u16 = 0x0004;
 const ALG_SHA256: u16 = 0x000b;
 const ALG_SHA384: u16 = 0x000c;
 const ALG_SHA512: u16 = 0x000d;
+pub(super) const ALG_NULL: u16 = 0x0010;
 pub(super) const ALG_RSASSA: u16 = 0x0014;
 pub(super) const ALG_RSAPSS: u16 = 0x0016;
 pub(super) const ALG_ECDSA: u16 = 0x0018;
@@ -50,7 +51,7 @@ impl fmt::Display for AlgorithmId {
             ALG_SHA256 => "sha256",
             ALG_SHA384 => "sha384",
             ALG_SHA512 => "sha512",
-            0x0010 => "null",
+            ALG_NULL => "null",
             0x0012 => "sm3-256",
             ALG_RSASSA => "rsassa",
             0x0015 => "rsaes",
@@ -189,6 +190,22 @@ impl fmt::Display for PcrSelection {
     }
 }
 
+#[cfg(feature = "attest")]
+impl PcrSelection {
+    /// The `TPML_PCR_SELECTION` of this bank alone.
+    pub(super) fn to_list(&self) -> Vec<u8> {
+        let mut bitmap = [0_u8; 3];
+        for pcr in &self.pcrs {
+            if let Some(byte) = bitmap.get_mut(usize::from(pcr >> 3)) {
+                *byte |= 1 << (pcr & 7);
+            }
+        }
+        let [high, low] = self.bank.0.to_be_bytes();
+        let [first, second, third] = bitmap;
+        vec![0, 0, 0, 1, high, low, 3, first, second, third]
+    }
+}
+
 impl Attest {
     /// Parses a `TPMS_ATTEST`, as `tpm2_quote --message` writes it.
     ///
@@ -235,7 +252,8 @@ impl Attest {
     }
 }
 
-fn read_selections(reader: &mut Reader<'_>) -> Result<Vec<PcrSelection>, VerifyError> {
+/// `TPML_PCR_SELECTION`.
+pub(super) fn read_selections(reader: &mut Reader<'_>) -> Result<Vec<PcrSelection>, VerifyError> {
     let at = reader.offset;
     let count = reader.u32("number of PCR banks")?;
     if count > MAX_SELECTIONS {
@@ -389,12 +407,12 @@ impl<'a> Reader<'a> {
         self.array(what).map(u32::from_be_bytes)
     }
 
-    fn u64(&mut self, what: &str) -> Result<u64, VerifyError> {
+    pub(super) fn u64(&mut self, what: &str) -> Result<u64, VerifyError> {
         self.array(what).map(u64::from_be_bytes)
     }
 
     /// `TPMI_YES_NO`.
-    fn yes_or_no(&mut self, what: &str) -> Result<bool, VerifyError> {
+    pub(super) fn yes_or_no(&mut self, what: &str) -> Result<bool, VerifyError> {
         let at = self.offset;
         match self.u8(what)? {
             0 => Ok(false),
@@ -411,6 +429,14 @@ impl<'a> Reader<'a> {
             return Err(self.fault_at(at, format!("{what} has {length} bytes, {most} at most")));
         }
         self.take(length, what)
+    }
+
+    /// What was not read yet, which reads it.
+    #[cfg(feature = "attest")]
+    pub(super) fn rest(&mut self) -> &'a [u8] {
+        let rest = std::mem::take(&mut self.rest);
+        self.offset = self.offset.saturating_add(rest.len());
+        rest
     }
 
     pub(super) fn finish(&self) -> Result<(), VerifyError> {

@@ -25,6 +25,7 @@ seeds_of() {
     snp_report) echo vectors/snp -name '*.bin' ;;
     snp_certificate) echo vectors/snp -name '*.der' ;;
     aesm_message | nsm_response) echo "fuzz/seeds/$1" -name '*.bin' ;;
+    keystone_edge_call) echo fuzz/seeds/keystone_edge_call ;;
     keystone_report) echo fuzz/seeds/keystone ;;
     optee_evidence) echo fuzz/seeds/optee -name '*.json' ;;
     pipeline)

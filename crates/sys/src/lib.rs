@@ -5,9 +5,14 @@
 //! the buffers that were given; what they mean is for `nautilus-tee` to say.
 
 pub mod ioctl;
+pub mod keystone;
+mod mapping;
 pub mod memory;
 pub mod nsm;
 pub mod process;
 pub mod sev_guest;
 pub mod tdx_guest;
+pub mod tee_client;
 pub mod vsock;
+
+pub use mapping::SharedMapping;

@@ -16,6 +16,8 @@ mod verify;
 
 #[cfg(feature = "attest")]
 pub(crate) use attest::platform;
+#[cfg(feature = "attest")]
+pub use attest::{EDGE_CALL_LEN, EdgeCall, EdgeFault};
 pub use wire::{MAX_DATA, REPORT_LEN, Report, parse_report, recognises};
 
 #[cfg(feature = "verify")]

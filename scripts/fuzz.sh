@@ -26,6 +26,9 @@ seeds_of() {
     snp_certificate) echo vectors/snp -name '*.der' ;;
     aesm_message | nsm_response) echo "fuzz/seeds/$1" -name '*.bin' ;;
     keystone_edge_call) echo fuzz/seeds/keystone_edge_call ;;
+    sgx_sigstruct) echo vectors/sgx/launch -type f ;;
+    ovmf_image) echo vectors/snp/launch -name '*.fd' ;;
+    optee_ta) echo vectors/optee/launch/made '(' -name '*.ta' -o -name '*.elf*' ')' ;;
     keystone_report) echo fuzz/seeds/keystone ;;
     optee_evidence) echo fuzz/seeds/optee -name '*.json' ;;
     pipeline)

@@ -34,6 +34,8 @@ main() {
     want util-linux "ends that TPM with its test" has setpriv
     want jq "makes evidence of a TPM's files, as the documentation says" has jq
     want xxd "writes the values of PCRs in hex, likewise" has xxd
+    want python3-venv "holds sev-snp-measure, with which launch measurements are compared" has_venv
+    want ovmf "the firmware whose launch measurement is compared" test -e /usr/share/ovmf/OVMF.fd
   fi
   install_missing
 }
@@ -41,6 +43,9 @@ main() {
 say() { printf '%s\n' "$*" >&2; }
 die() { say "setup: $*"; exit 3; }
 has() { command -v "$1" >/dev/null; }
+
+# Debian's python3 has the module venv without the wheels that it needs.
+has_venv() { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; }
 
 # can_include COMPILER LANGUAGE HEADER
 can_include() {

@@ -58,6 +58,12 @@ enum Command {
     /// Enrol keys for which no vendor vouches
     #[command(subcommand)]
     Enroll(command::enroll::Enroll),
+    /// Compute what a TEE will measure of an image, before it is launched: what a policy pins
+    ///
+    /// Nothing is launched, and no device is asked. Where the image is signed, its signature is verified; exit code 1
+    /// if it does not verify, or if the file is no image.
+    #[command(subcommand)]
+    Measure(command::measure::Measure),
     /// Show or verify performance proofs
     #[command(subcommand)]
     Proof(command::proof::Proof),
@@ -83,6 +89,7 @@ impl Cli {
             Command::Policy(command) => command.run(&self.global),
             Command::Endorsements(command) => command.run(&self.global),
             Command::Enroll(command) => command.run(&self.global),
+            Command::Measure(command) => command.run(&self.global),
             Command::Proof(command) => command.run(&self.global),
             Command::Ledger(command) => command.run(&self.global),
             Command::Wallet(command) => command.run(&self.global),

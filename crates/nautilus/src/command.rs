@@ -6,6 +6,7 @@ pub mod detect;
 pub mod endorsements;
 pub mod enroll;
 pub mod ledger;
+pub mod measure;
 pub mod policy;
 pub mod proof;
 pub mod up;

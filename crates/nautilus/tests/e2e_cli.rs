@@ -22,6 +22,9 @@ mod help;
 #[path = "cli/ledger.rs"]
 mod ledger;
 #[cfg(test)]
+#[path = "cli/measure.rs"]
+mod measure;
+#[cfg(test)]
 #[path = "cli/policy.rs"]
 mod policy;
 #[cfg(test)]

@@ -12,6 +12,8 @@ mod ed25519_sha3;
 #[cfg(feature = "verify")]
 mod known_keys;
 #[cfg(feature = "verify")]
+pub mod launch;
+#[cfg(feature = "verify")]
 mod verify;
 
 #[cfg(feature = "attest")]

@@ -34,6 +34,8 @@ mod json;
 mod key_file;
 pub mod keystone;
 #[cfg(feature = "verify")]
+pub mod launch;
+#[cfg(feature = "verify")]
 mod memo;
 pub mod nitro;
 #[cfg(feature = "attest")]

@@ -14,6 +14,7 @@
 //! - `chain`: from AMD's root to the key that signed, and revocation.
 //! - `verify`: the order of it all; `claims`: the report as claims.
 //! - `attest`: inside a guest, how a report is asked for, and what state is sealed with.
+//! - `launch`: the measurement of a guest that was not launched yet.
 
 #[cfg(feature = "attest")]
 mod attest;
@@ -25,6 +26,8 @@ mod wire;
 mod chain;
 #[cfg(feature = "verify")]
 mod claims;
+#[cfg(feature = "verify")]
+pub mod launch;
 #[cfg(feature = "verify")]
 mod roots;
 #[cfg(feature = "verify")]

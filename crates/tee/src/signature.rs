@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 
+use aws_lc_rs::digest::Digest;
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{
     ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
@@ -35,6 +36,16 @@ fn count() {
 pub(crate) fn by_key(key: &ParsedPublicKey, message: &[u8], signature: &[u8]) -> Result<(), Invalid> {
     count();
     key.verify_sig(message, signature).map_err(|_| Invalid)
+}
+
+/// By a key that was parsed, over a message of which only the digest is there.
+pub(crate) fn by_key_over_digest(
+    key: &ParsedPublicKey,
+    digest: &Digest,
+    signature: &[u8],
+) -> Result<(), Invalid> {
+    count();
+    key.verify_digest_sig(digest, signature).map_err(|_| Invalid)
 }
 
 /// By a key in its bytes: an uncompressed point, or an `RSAPublicKey` in DER.
@@ -159,6 +170,7 @@ mod tests {
         assert!(files.len() > 60, "{files:?}");
         let calls = [
             ".verify_sig(",
+            ".verify_digest_sig(",
             "UnparsedPublicKey::",
             "raw_verify",
             "hmac::verify(",

@@ -5,6 +5,8 @@ mod attest;
 mod wire;
 
 #[cfg(feature = "verify")]
+pub mod launch;
+#[cfg(feature = "verify")]
 mod verify;
 
 #[cfg(feature = "attest")]

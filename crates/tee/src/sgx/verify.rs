@@ -118,7 +118,7 @@ impl Quote {
 const CLAIMS: [Range<usize>; 4] = [64..96, 128..160, 192..262, 304..384];
 
 /// `ATTRIBUTES.FLAGS` (Intel SDM, volume 3D, "SECS.ATTRIBUTES").
-const FLAGS: [(u64, &str); 8] = [
+pub(super) const FLAGS: [(u64, &str); 8] = [
     (0x1, "INIT"),
     (EnclaveReport::DEBUG, "DEBUG"),
     (0x4, "MODE64BIT"),

@@ -5,6 +5,8 @@ mod wire;
 #[cfg(feature = "verify")]
 mod enrolled;
 #[cfg(feature = "verify")]
+pub mod launch;
+#[cfg(feature = "verify")]
 mod verify;
 
 pub use wire::{Command, MAX_NONCE, OpteeEvidence, Uuid, parse, recognises};

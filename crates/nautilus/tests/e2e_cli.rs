@@ -31,5 +31,8 @@ mod policy;
 #[path = "support/program.rs"]
 mod program;
 #[cfg(test)]
+#[path = "cli/vendor_root.rs"]
+mod vendor_root;
+#[cfg(test)]
 #[path = "cli/wallet.rs"]
 mod wallet;

@@ -24,6 +24,8 @@ pub struct FakeMachine {
     vendor: String,
     flags: Vec<String>,
     denied: Vec<PathBuf>,
+    sockets: Vec<PathBuf>,
+    devices: Vec<PathBuf>,
 }
 
 impl Default for FakeMachine {
@@ -47,6 +49,8 @@ impl FakeMachine {
             vendor: "GenuineIntel".to_owned(),
             flags: Vec::new(),
             denied: Vec::new(),
+            sockets: Vec::new(),
+            devices: Vec::new(),
         }
     }
 
@@ -63,6 +67,16 @@ impl FakeMachine {
     /// The real places made by [`FakeMachine::unreadable`].
     pub fn denied(&self) -> &[PathBuf] {
         &self.denied
+    }
+
+    /// The real places made by [`FakeMachine::device`].
+    pub fn devices(&self) -> &[PathBuf] {
+        &self.devices
+    }
+
+    /// The real places made by [`FakeMachine::socket`].
+    pub fn sockets(&self) -> &[PathBuf] {
+        &self.sockets
     }
 
     /// An x86 CPU by this vendor (`GenuineIntel` when not called).
@@ -88,13 +102,15 @@ impl FakeMachine {
 
     /// A device node.
     #[must_use]
-    pub fn device(self, path: &str) -> Self {
+    pub fn device(mut self, path: &str) -> Self {
+        self.devices.push(self.host_path(path));
         self.file(path, "")
     }
 
     /// A Unix socket.
     #[must_use]
-    pub fn socket(self, path: &str) -> Self {
+    pub fn socket(mut self, path: &str) -> Self {
+        self.sockets.push(self.host_path(path));
         self.file(path, "")
     }
 

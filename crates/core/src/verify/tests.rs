@@ -365,3 +365,103 @@ fn a_production_set_takes_no_simulated_verifier() {
         .unwrap();
     assert_eq!(claims.assurance, Assurance::Simulated);
 }
+
+/// As [`FakeVerifier`], under a root that anybody may hold: it accepts 32 bytes alone, and says so of itself.
+struct StandIn(TeeKind);
+
+impl TeeVerifier for StandIn {
+    fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            tee: self.0,
+            format: "report data of a stand-in",
+        }
+    }
+
+    fn recognises(&self, evidence: &[u8]) -> bool {
+        evidence.len() == 32
+    }
+
+    fn wants(&self, evidence: &[u8]) -> Result<Vec<Want>, VerifyError> {
+        FakeVerifier(self.0).wants(evidence)
+    }
+
+    fn verify(
+        &self,
+        evidence: &[u8],
+        endorsements: &Endorsements,
+        now: UnixMillis,
+    ) -> Result<RawClaims, VerifyError> {
+        if !self.recognises(evidence) {
+            let what = "not 32 bytes".to_owned();
+            return Err(VerifyError::Malformed { what, offset: 0 });
+        }
+        FakeVerifier(self.0).verify(evidence, endorsements, now)
+    }
+}
+
+fn raw(tee: TeeKind, length: usize) -> Evidence {
+    Evidence {
+        tee,
+        bytes: vec![7; length],
+        user_data: None,
+        event_log: None,
+    }
+}
+
+fn look(set: &VerifierSet, evidence: &Evidence) -> Result<Verified<Claims>, VerifyError> {
+    let because = "the test is about who verifies";
+    set.verify(
+        evidence,
+        Binding::Unchecked { because },
+        &Endorsements::default(),
+        UnixMillis(0),
+    )
+}
+
+#[test]
+fn a_stand_in_replaces_the_vendors_verifier_and_proves_nothing() {
+    let fake = |tee| -> Box<dyn TeeVerifier> { Box::new(FakeVerifier(tee)) };
+    let vendors = || VerifierSet::production(vec![fake(TeeKind::Sev), fake(TeeKind::Sgx)]).unwrap();
+    let (sev, sgx) = (raw(TeeKind::Sev, 32), raw(TeeKind::Sgx, 32));
+    let before = look(&vendors(), &sev).unwrap();
+    assert_eq!(before.assurance, TeeKind::Sev.assurance());
+
+    let set = vendors()
+        .dangerous_with_stand_in(Box::new(StandIn(TeeKind::Sev)))
+        .unwrap();
+    assert_eq!(look(&set, &sev).unwrap().assurance, Assurance::Simulated);
+    // The vendor's own evidence counts no more; other vendors' counts as before.
+    assert_eq!(
+        look(&set, &raw(TeeKind::Sev, 64)),
+        Err(VerifyError::Malformed {
+            what: "not 32 bytes".to_owned(),
+            offset: 0
+        })
+    );
+    assert_eq!(look(&set, &sgx).unwrap().assurance, TeeKind::Sgx.assurance());
+    assert!(look(&set, &raw(TeeKind::Sgx, 64)).is_ok());
+    // Raw bytes are recognised in the same order as before.
+    assert_eq!(set.recognise(&[7; 32]), Some(TeeKind::Sev));
+    assert_eq!(set.recognise(&[7; 64]), Some(TeeKind::Sgx));
+}
+
+#[test]
+fn a_stand_in_needs_someone_to_stand_in_for() {
+    let stranger = set().dangerous_with_stand_in(Box::new(StandIn(TeeKind::Nitro)));
+    assert_eq!(
+        stranger.err(),
+        Some(VerifierSetError::NothingToStandInFor(TeeKind::Nitro))
+    );
+    // The simulated TEE has a root of its own already, and a way of its own into a set.
+    let development = VerifierSet::dangerous_with_simulated(
+        vec![Box::new(FakeVerifier(TeeKind::Sgx))],
+        Box::new(FakeVerifier(TeeKind::Simulated)),
+    );
+    let simulated = development
+        .unwrap()
+        .dangerous_with_stand_in(Box::new(StandIn(TeeKind::Simulated)));
+    assert_eq!(
+        simulated.err(),
+        Some(VerifierSetError::NothingToStandInFor(TeeKind::Simulated))
+    );
+}

@@ -7,9 +7,11 @@ use clap::Args;
 use nautilus_core::{
     AnchorRole, Appraisal, AppraisalVerdict, Binding, Challenge, Claims, Digest32, EndorsementKind,
     Endorsements, Evidence, EvidenceFile, Finding, MAX_EVIDENCE, MAX_EVIDENCE_FILE, Policy, ReferenceValue,
-    Revocation, Tcb, TeeKind, UnixMillis, Verified, VerifierSet, VerifyError,
+    Revocation, Tcb, TeeKind, UnixMillis, UnknownTee, Verified, VerifierSet, VerifyError,
 };
 use nautilus_endorsements::{Ask, Update};
+use nautilus_tee::endorsement;
+use nautilus_tee::simulated::SimulatedError;
 use nautilus_verifier::now;
 use serde::{Deserialize, Serialize};
 
@@ -49,8 +51,8 @@ pub struct Verify {
     /// Policy to appraise the evidence by
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Write the appraisal as a signed EAR (a JWT) to this file. Its key is the verifier's in the data directory, made
-    /// if it is not there: `nautilus policy ear-keys` gives the public half
+    /// Write the appraisal as a signed EAR (a JWT) to this file. Its key is the verifier's in the data directory,
+    /// made if it is not there: `nautilus policy ear-keys` gives the public half
     #[arg(long, value_name = "FILE", requires = "policy")]
     ear: Option<PathBuf>,
     /// Verify as of this time [default: now]
@@ -84,6 +86,25 @@ pub struct Trust {
     /// Also accept evidence of the simulated TEE whose root lies in the data directory. It proves nothing
     #[arg(long)]
     pub dangerous_allow_simulated: bool,
+    /// Believe this root certificate (PEM or DER) in the place of the vendor's: TEE=FILE, for sgx, tdx, sev or
+    /// nitro; once for each. Real evidence of that TEE is then refused, and what is accepted is rated simulated:
+    /// whoever holds the root's key can sign anything. The simulated TEE need not be in the data directory then
+    #[arg(long, value_name = "TEE=FILE", value_parser = parse_vendor_root, requires = "dangerous_allow_simulated")]
+    pub dangerous_vendor_root: Vec<VendorRoot>,
+}
+
+/// A root certificate that takes a vendor's place.
+#[derive(Clone)]
+pub struct VendorRoot {
+    tee: TeeKind,
+    file: PathBuf,
+}
+
+fn parse_vendor_root(text: &str) -> Result<VendorRoot, String> {
+    let (tee, file) = text.split_once('=').ok_or("expected TEE=FILE")?;
+    let tee = tee.parse().map_err(|error: UnknownTee| error.to_string())?;
+    let file = PathBuf::from(file);
+    Ok(VendorRoot { tee, file })
 }
 
 #[derive(Clone)]
@@ -104,11 +125,54 @@ impl Trust {
             return nautilus_tee::production(&anchors).map_err(Failure::usage);
         }
         let directory = simulated_directory(&global.data_dir()?);
-        let root = nautilus_tee::simulated::read_root(&directory).map_err(|error| {
-            Failure::missing(error)
-                .context("the data directory holds no simulated TEE: run `nautilus up` first")
+        let set = match nautilus_tee::simulated::read_root(&directory) {
+            Ok(root) => nautilus_tee::simulated::verifier_set(root, &anchors).map_err(Failure::usage)?,
+            // Then what is to be accepted comes from those whose roots are given.
+            Err(SimulatedError::Missing { .. }) if !self.dangerous_vendor_root.is_empty() => {
+                nautilus_tee::production(&anchors).map_err(Failure::usage)?
+            }
+            Err(error) => {
+                return Err(Failure::missing(error)
+                    .context("the data directory holds no simulated TEE: run `nautilus up` first"));
+            }
+        };
+        self.dangerous_vendor_root
+            .iter()
+            .enumerate()
+            .try_fold(set, |set, (index, root)| {
+                let before = self.dangerous_vendor_root.iter().take(index);
+                if before.into_iter().any(|before| before.tee == root.tee) {
+                    let twice = anyhow::anyhow!("--dangerous-vendor-root names `{}` twice", root.tee);
+                    return Err(Failure::usage(twice));
+                }
+                root.stand_in(set)
+            })
+    }
+}
+
+impl VendorRoot {
+    /// The same set with this root's verifier in the vendor's place.
+    fn stand_in(&self, set: VerifierSet) -> Result<VerifierSet, Failure> {
+        let (tee, origin) = (self.tee, self.file.display().to_string());
+        let refused = |why: String| {
+            Failure::usage(anyhow::anyhow!("{why}"))
+                .context(format!("--dangerous-vendor-root {tee}={origin} is not usable"))
+        };
+        let bytes = read_bounded(&self.file, Endorsements::MAX_SIZE)?;
+        let documents = endorsement::read(&bytes, &origin).map_err(|error| refused(error.to_string()))?;
+        let root = match documents.as_slice() {
+            [one] if one.kind == EndorsementKind::Certificate => one.bytes.clone(),
+            _ => return Err(refused(format!("expected one certificate in {origin}"))),
+        };
+        let verifier = nautilus_tee::stand_in(tee, root).ok_or_else(|| {
+            refused(match tee {
+                TeeKind::Sgx | TeeKind::Tdx | TeeKind::Sev | TeeKind::Nitro => {
+                    format!("{origin} is no root certificate of the kind that {tee} has")
+                }
+                _ => format!("{tee} has no vendor's root: use --trust ROLE=PATH"),
+            })
         })?;
-        nautilus_tee::simulated::verifier_set(root, &anchors).map_err(Failure::usage)
+        set.dangerous_with_stand_in(verifier).map_err(Failure::usage)
     }
 }
 

@@ -87,8 +87,8 @@ function tag(status) {
 
 function enclaveCreated({ enclave, states, stopped, detect }) {
   if (enclave === null) return waiting(detect === null ? "Waiting for a TEE to create the enclave in." : "Waiting for the enclave to start.");
-  const ended = enclave.status === "terminated" && stopped === null;
-  const times = ["created", "initialized", "attested", "running", "terminated"].filter((status) => states[status] !== undefined);
+  const ended = ["terminated", "error"].includes(enclave.status) && stopped === null;
+  const times = ["created", "initialized", "attested", "running", "suspended", "terminated", "error"].filter((status) => states[status] !== undefined);
   return {
     state: ended ? "failed" : "ok",
     at: (ended ? enclave : (states.created ?? enclave)).at,

@@ -69,6 +69,8 @@ const KINDS = {
     model.detect = event;
   },
   enclave(model, event) {
+    // The page tells of the enclave that signs the samples.
+    if (event.name !== "node") return;
     if (event.status === "created") {
       model.states = {};
       model.boot = null;

@@ -1,62 +1,62 @@
-//! Evidence for a relying party that asks from outside.
-
-use std::path::Path;
+//! Evidence for a relying party that asks from outside, from an enclave that is started for it.
 
 use nautilus_core::{Challenge, Evidence, EvidenceFile, Purpose};
 use nautilus_enclave::{Reply, Request};
 
 use crate::clock::NodeClock;
-use crate::enclave_process::{EnclaveError, EnclaveProcess, bound_user_data};
+use crate::enclave_manager::{Launch, ManagerError};
+use crate::enclave_process::{EnclaveError, EnclaveProcess, Notes, bound_user_data, image_hash};
+use crate::endorsements::with_simulated;
 use crate::identity::NodeIdentity;
-use crate::runner::{AgentError, simulated_endorsements};
+use crate::runner::AgentError;
 
-/// Boots an enclave for the node kept in `directory`, has it answer `challenge`, and ends it.
+/// Boots an enclave for the node whose identity is kept in the launch's directory, has it answer `challenge`, and ends
+/// it. Its keys end with it. What it has to say to people goes to `notes`.
 ///
 /// # Errors
-/// If identity, enclave or endorsements are not usable.
+/// If identity, image, enclave or endorsements are not usable.
 pub async fn attest_once(
-    directory: &Path,
-    simulated: &Path,
-    image: &Path,
+    launch: &Launch,
     purpose: Purpose,
     challenge: Challenge,
+    notes: Notes,
 ) -> Result<EvidenceFile, AgentError> {
-    let identity = NodeIdentity::open_or_create(directory)?;
-    let mut enclave = EnclaveProcess::start(image, &directory.join("run"), simulated).await?;
-    let file = exchange(&mut enclave, &identity, purpose, challenge).await;
+    let identity = NodeIdentity::open_or_create(&launch.directory)?;
+    let hash = image_hash(&launch.image)?;
+    launch
+        .check
+        .expect(&launch.image, hash)
+        .map_err(ManagerError::Image)?;
+    let mut enclave = EnclaveProcess::start(&launch.passing(), notes).await?;
+    let file = exchange(&mut enclave, &identity, launch, purpose, challenge).await;
     enclave.stop().await;
-    let evidence = file?;
-    let endorsements = simulated_endorsements(simulated)?;
-    Ok(EvidenceFile {
-        evidence,
-        challenge,
-        endorsements,
-        created_at: NodeClock::wall(),
-    })
+    file
 }
 
 async fn exchange(
     enclave: &mut EnclaveProcess,
     identity: &NodeIdentity,
+    launch: &Launch,
     purpose: Purpose,
     challenge: Challenge,
-) -> Result<Evidence, AgentError> {
-    let Reply::Identity(facts) = enclave
-        .request(&Request::Initialize {
-            node: identity.node(),
-        })
-        .await?
-    else {
+) -> Result<EvidenceFile, AgentError> {
+    let node = identity.node();
+    let Reply::Identity(facts) = enclave.request(&Request::Initialize { node }).await? else {
         return Err(EnclaveError::WrongReply.into());
     };
     let Reply::Evidence(attested) = enclave.request(&Request::Attest { purpose, challenge }).await? else {
         return Err(EnclaveError::WrongReply.into());
     };
-    bound_user_data(&facts, &attested.user_data, identity.node(), purpose)?;
-    Ok(Evidence {
-        tee: facts.tee,
-        bytes: attested.evidence,
-        user_data: Some(attested.user_data),
-        event_log: attested.event_log,
+    bound_user_data(&facts, &attested.user_data, node, purpose)?;
+    Ok(EvidenceFile {
+        evidence: Evidence {
+            tee: facts.tee,
+            bytes: attested.evidence,
+            user_data: Some(attested.user_data),
+            event_log: attested.event_log,
+        },
+        challenge,
+        endorsements: with_simulated(attested.endorsements, facts.tee, launch.simulated.as_deref())?,
+        created_at: NodeClock::wall(),
     })
 }

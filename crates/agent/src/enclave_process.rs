@@ -1,27 +1,38 @@
 //! The enclave as a process of its own: started, spoken to, and ended by the agent.
 
+mod socket;
+
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use nautilus_core::{BoundUserData, Digest32, NodeId, Purpose};
+use nautilus_core::{BoundUserData, Digest32, NodeId, Purpose, TeeKind};
 use nautilus_enclave::{
     EnclaveFault, FrameError, Identity, MAX_FRAME, Reply, Request, decode_frame, encode_frame,
 };
 use nautilus_verifier::private_file;
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
+
+use self::socket::{Socket, socket_name, sweep};
 
 /// An enclave that has not connected by then never will.
 const START_DEADLINE: Duration = Duration::from_secs(10);
-/// Longest that a request may take: quotes of real hardware take seconds at worst.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+/// Longest that a request may take for which the enclave asks its TEE: quotes and counters of real hardware take seconds
+/// at worst.
+const TEE_DEADLINE: Duration = Duration::from_secs(30);
+/// Longest that a request may take for which the enclave only computes: it takes microseconds, and the rest is patience
+/// with a machine that is busy.
+const COMPUTE_DEADLINE: Duration = Duration::from_secs(10);
 /// An enclave whose connection closed ends by itself within this, or is killed.
 const STOP_DEADLINE: Duration = Duration::from_millis(500);
+/// Most that is taken of what an enclave writes, of a line and of its last words, in bytes.
+const MAX_WORDS: u64 = 4096;
 /// Longest socket path that the kernel takes (unix(7): 108 bytes with the closing zero).
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -70,6 +81,9 @@ pub enum EnclaveError {
     /// The program ended or stayed silent instead of connecting.
     #[error("enclave did not connect: {0}")]
     NotConnected(String),
+    /// It was killed before it connected.
+    #[error("enclave was killed before it connected: {0}")]
+    Killed(String),
     /// Some other process connected.
     #[error("process {found} connected to the enclave's socket instead of the enclave")]
     WrongPeer {
@@ -80,8 +94,14 @@ pub enum EnclaveError {
     #[error("connection to the enclave broke")]
     Lost(#[source] io::Error),
     /// It did not answer in time.
-    #[error("enclave did not answer within {} s", REQUEST_DEADLINE.as_secs())]
-    Silent,
+    #[error("enclave did not answer within {} s", after.as_secs())]
+    Silent {
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// It ended before this was asked.
+    #[error("enclave has ended: {0}")]
+    Gone(String),
     /// It sent something that is no reply.
     #[error("enclave broke the protocol")]
     Frame(#[from] FrameError),
@@ -100,33 +120,86 @@ pub struct EnclaveProcess {
     pid: u32,
 }
 
+impl EnclaveError {
+    /// Whether the enclave is lost, and another boot may do better.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Lost(_) | Self::Killed(_) | Self::Silent { .. } | Self::Gone(_) | Self::Frame(_)
+        )
+    }
+}
+
+/// Takes what an enclave has to say to people, a line at a time.
+pub type Notes = std::sync::Arc<dyn Fn(String) + Send + Sync>;
+
+/// What an enclave is started with.
+#[derive(Clone, Debug)]
+pub struct Arguments {
+    /// The enclave's program.
+    pub image: PathBuf,
+    /// Where its socket goes.
+    pub run_directory: PathBuf,
+    /// The TEE that it runs in.
+    pub tee: TeeKind,
+    /// Where the simulated platform's keys are; none for real TEEs.
+    pub simulated: Option<PathBuf>,
+    /// Where its sealed state is kept; none for one whose keys end with it.
+    pub state: Option<PathBuf>,
+    /// Which of several ways to get a quote to use; none for the first that is there.
+    pub quote_provider: Option<String>,
+}
+
+impl Arguments {
+    fn command(&self, socket: &Path) -> Command {
+        let mut command = Command::new(&self.image);
+        command.arg("--socket").arg(socket);
+        command.arg("--tee").arg(self.tee.to_string());
+        let paths = [("--simulated", &self.simulated), ("--state", &self.state)];
+        for (flag, path) in paths {
+            if let Some(path) = path {
+                command.arg(flag).arg(path);
+            }
+        }
+        if let Some(provider) = &self.quote_provider {
+            command.arg("--quote-provider").arg(provider);
+        }
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // Ctrl-C is for the agent, which closes the last window before the enclave may end.
+            .process_group(0)
+            .kill_on_drop(true);
+        command
+    }
+}
+
 impl EnclaveProcess {
-    /// Starts `image` as the simulated TEE with the platform keys in `simulated`; its socket goes into
-    /// `run_directory`. Whoever connects must be the started process, run by the same user.
+    /// Starts an enclave. Whoever connects must be the started process, run by the same user. What it writes on its
+    /// standard error goes to `notes`, line by line.
     ///
     /// # Errors
     /// If it does not start, or something else connects.
-    pub async fn start(image: &Path, run_directory: &Path, simulated: &Path) -> Result<Self, EnclaveError> {
-        private_file::create_directory(run_directory).map_err(|source| EnclaveError::Directory {
-            path: run_directory.to_owned(),
-            source,
-        })?;
-        sweep(run_directory);
-        let socket = Socket::bind(run_directory.join(format!("enclave-{}.sock", std::process::id())))?;
-        let mut child = Command::new(image)
-            .arg("--socket")
-            .arg(&socket.path)
-            .arg("--simulated")
-            .arg(simulated)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
-            // Ctrl-C is for the agent, which closes the last window before the enclave may end.
-            .process_group(0)
-            .kill_on_drop(true)
+    pub async fn start(arguments: &Arguments, notes: Notes) -> Result<Self, EnclaveError> {
+        let directories = [
+            Some(arguments.run_directory.as_path()),
+            arguments.state.as_deref().and_then(Path::parent),
+        ];
+        for path in directories.into_iter().flatten() {
+            private_file::create_directory(path).map_err(|source| EnclaveError::Directory {
+                path: path.to_owned(),
+                source,
+            })?;
+        }
+        sweep(&arguments.run_directory);
+        let socket = Socket::bind(arguments.run_directory.join(socket_name()))?;
+        let mut child = arguments
+            .command(&socket.path)
             .spawn()
             .map_err(|source| EnclaveError::Start {
-                path: image.to_owned(),
+                path: arguments.image.clone(),
                 source,
             })?;
         let stream = tokio::select! {
@@ -136,8 +209,11 @@ impl EnclaveProcess {
                 Err(_) => return Err(EnclaveError::NotConnected("it stayed silent".to_owned())),
             },
             ended = child.wait() => {
-                let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
-                return Err(EnclaveError::NotConnected(format!("it ended with {how}")));
+                return Err(match ended {
+                    Ok(status) if status.signal().is_some() => EnclaveError::Killed(status.to_string()),
+                    Ok(status) => EnclaveError::NotConnected(last_words(&mut child, &status.to_string()).await),
+                    Err(error) => EnclaveError::NotConnected(error.to_string()),
+                });
             }
         };
         let peer = stream.peer_cred().map_err(EnclaveError::Lost)?;
@@ -146,6 +222,9 @@ impl EnclaveProcess {
         if (peer.pid(), peer.uid()) != expected {
             let found = format!("{} of user {}", peer.pid().unwrap_or_default(), peer.uid());
             return Err(EnclaveError::WrongPeer { found });
+        }
+        if let Some(errors) = child.stderr.take() {
+            tokio::spawn(relay(errors, notes));
         }
         Ok(Self { child, stream, pid })
     }
@@ -177,10 +256,19 @@ impl EnclaveProcess {
                 .map_err(EnclaveError::Lost)?;
             Ok(decode_frame(&body)?)
         };
-        match timeout(REQUEST_DEADLINE, exchange).await {
+        let deadline = deadline(request);
+        match timeout(deadline, exchange).await {
             Ok(Ok(Reply::Refused(fault))) => Err(fault.into()),
             Ok(result) => result,
-            Err(_) => Err(EnclaveError::Silent),
+            Err(_) => Err(EnclaveError::Silent { after: deadline }),
+        }
+    }
+
+    /// Waits until the process ends. Gives how it ended.
+    pub(crate) async fn ended(&mut self) -> String {
+        match self.child.wait().await {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
         }
     }
 
@@ -197,46 +285,48 @@ impl EnclaveProcess {
     }
 }
 
-/// A listening socket whose file goes when it goes.
-struct Socket {
-    listener: UnixListener,
-    path: PathBuf,
+/// What an enclave says before it ends.
+async fn last_words(child: &mut Child, status: &str) -> String {
+    let mut words = Vec::new();
+    if let Some(errors) = child.stderr.take() {
+        // The process has ended; a child of its own could hold the pipe open.
+        let mut errors = errors.take(MAX_WORDS);
+        let _whatever_came = timeout(STOP_DEADLINE, errors.read_to_end(&mut words)).await;
+    }
+    let words = String::from_utf8_lossy(&words);
+    let lines: Vec<_> = words
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    if lines.is_empty() {
+        return format!("it ended with {status}");
+    }
+    format!("it ended with {status}: {}", lines.join(" / "))
 }
 
-impl Socket {
-    fn bind(path: PathBuf) -> Result<Self, EnclaveError> {
-        if path.as_os_str().len() > MAX_SOCKET_PATH {
-            return Err(EnclaveError::SocketPath { path });
-        }
-        // A leftover of a killed process that had our process id; its absence is the normal case.
-        let _absent = std::fs::remove_file(&path);
-        match UnixListener::bind(&path) {
-            Ok(listener) => Ok(Self { listener, path }),
-            Err(source) => Err(EnclaveError::Socket { path, source }),
+/// Hands on what an enclave writes, until it ends.
+async fn relay(errors: ChildStderr, notes: Notes) {
+    let mut errors = BufReader::new(errors);
+    loop {
+        let mut line = Vec::new();
+        match (&mut errors).take(MAX_WORDS).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {
+                let line = String::from_utf8_lossy(&line);
+                let line = line.trim_end();
+                notes(line.strip_prefix("nautilus-enclave: ").unwrap_or(line).to_owned());
+            }
         }
     }
 }
 
-impl Drop for Socket {
-    fn drop(&mut self) {
-        // Nothing depends on it: the next start sweeps it away too.
-        let _gone = std::fs::remove_file(&self.path);
-    }
-}
-
-/// Removes the sockets of agents that were killed before they could: their names hold process ids that are gone.
-fn sweep(run_directory: &Path) {
-    let entries = std::fs::read_dir(run_directory).into_iter().flatten().flatten();
-    for entry in entries {
-        let name = entry.file_name();
-        let owner = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("enclave-")?.strip_suffix(".sock"))
-            .and_then(|pid| pid.parse::<u32>().ok());
-        if owner.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
-            // Nothing depends on it: it only looks untidy.
-            let _gone = std::fs::remove_file(entry.path());
-        }
+/// How long an answer may take.
+const fn deadline(request: &Request) -> Duration {
+    match request {
+        Request::Heartbeat | Request::Sample { .. } | Request::Suspend | Request::Resume => COMPUTE_DEADLINE,
+        // Whether these touch a device or the state at rest is the TEE's affair.
+        _ => TEE_DEADLINE,
     }
 }
 
@@ -273,23 +363,4 @@ pub fn image_hash(path: &Path) -> Result<Digest32, EnclaveError> {
         path: path.to_owned(),
         source,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sockets_of_gone_processes_are_swept_and_no_others() {
-        let directory = tempfile::tempdir().unwrap();
-        let alive = format!("enclave-{}.sock", std::process::id());
-        // Above the kernel's largest process id, 2^22.
-        let names = ["enclave-4194305.sock", "enclave-x.sock", "other", &alive];
-        for name in names {
-            std::fs::write(directory.path().join(name), "").unwrap();
-        }
-        sweep(directory.path());
-        let left = names.map(|name| directory.path().join(name).exists());
-        assert_eq!(left, [false, true, true, true]);
-    }
 }

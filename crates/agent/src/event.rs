@@ -7,6 +7,9 @@ use nautilus_core::{
 use nautilus_proof::{PerformanceProof, SignedSample};
 use serde::Serialize;
 
+pub use crate::enclave_manager::EnclaveStatus;
+use crate::enclave_manager::{EnclaveId, EnclaveName};
+
 /// One event: `{"kind": …, "at": …, …}` in JSON.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
@@ -88,27 +91,13 @@ pub enum What {
     },
 }
 
-/// States of an enclave (specification §1.B `EnclaveStatus`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EnclaveStatus {
-    /// Its process runs.
-    Created,
-    /// It made its keys.
-    Initialized,
-    /// Its boot evidence was accepted.
-    Attested,
-    /// It signs samples.
-    Running,
-    /// It ended.
-    Terminated,
-}
-
 /// An enclave at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct EnclaveFacts {
+    /// Its id, which it keeps when it is booted again.
+    pub id: EnclaveId,
     /// Its name.
-    pub name: String,
+    pub name: EnclaveName,
     /// The TEE it runs in.
     pub tee_type: TeeKind,
     /// Its state.
@@ -125,6 +114,9 @@ pub struct EnclaveFacts {
     /// Its signing key; none before it is initialized.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tee_key: Option<PublicKey>,
+    /// Why it is in this state, where that is not the usual course.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A boot attestation and its verdict.

@@ -7,12 +7,12 @@ use nautilus_proof::PerformanceProof;
 use nautilus_verifier::api::Settlement;
 use nautilus_verifier::told;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::backoff::Backoff;
 use crate::clock::NodeClock;
 use crate::event::{Event, EventSink, What};
+use crate::task::AbortOnDrop;
 use crate::verifier_client::{VerifierClient, VerifierError};
 
 /// Proofs that wait at most. A window that comes on top waits for room, and sampling with it.
@@ -50,17 +50,9 @@ pub(crate) struct Submitter {
     refused: watch::Receiver<bool>,
     totals: watch::Receiver<Submitted>,
     events: EventSink,
-    task: AbortOnDrop,
+    /// Ends with this: whoever drops the agent's future wants no proof handed in any more.
+    task: AbortOnDrop<()>,
     queued: u64,
-}
-
-/// A task that ends with its handle: whoever drops the agent's future wants no proof handed in any more.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Submitter {
@@ -75,7 +67,7 @@ impl Submitter {
             refused: refused_sender,
             totals: totals_sender,
         };
-        let task = AbortOnDrop(tokio::spawn(worker.run(waiting)));
+        let task = AbortOnDrop::new(tokio::spawn(worker.run(waiting)));
         Self {
             queue,
             refused,
@@ -102,6 +94,13 @@ impl Submitter {
         self.totals.borrow().handled == self.queued
     }
 
+    /// Waits until no proof is on its way, or none can be settled any more.
+    pub(crate) async fn idle(&mut self) {
+        let queued = self.queued;
+        // The sender's end: what is queued is not going to be dealt with.
+        let _idle = self.totals.wait_for(|totals| totals.handled == queued).await;
+    }
+
     /// Waits until a proof is refused: later ones build on it, so none of this boot can be settled any more.
     pub(crate) async fn refused(&mut self) {
         if self.refused.wait_for(|refused| *refused).await.is_err() {
@@ -113,7 +112,7 @@ impl Submitter {
     pub(crate) async fn finish(self) -> Submitted {
         drop(self.queue);
         let mut task = self.task;
-        let _in_time = timeout(FINISH_DEADLINE, &mut task.0).await;
+        let _in_time = timeout(FINISH_DEADLINE, task.finished()).await;
         let submitted = *self.totals.borrow();
         let left = self.queued - submitted.handled;
         if left > 0 {

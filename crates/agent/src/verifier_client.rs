@@ -19,7 +19,7 @@ const MAX_ANSWER: u64 = 1024 * 1024;
 const CHALLENGE_UNKNOWN: &str = "challenge_unknown";
 
 /// Why the verifier gave no success.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifierError {
     /// It cannot be reached; trying again may help.

@@ -48,6 +48,10 @@ enum Command {
     Up(command::up::Up),
     Detect(command::detect::Detect),
     Attest(command::attest::Attest),
+    #[command(subcommand)]
+    Agent(command::agent::Agent),
+    #[command(subcommand)]
+    Enclave(command::enclave::Enclave),
     Verify(command::verify::Verify),
     /// Write, check and explain policies: what is wanted of verified evidence
     #[command(subcommand)]
@@ -85,6 +89,8 @@ impl Cli {
             Command::Up(command) => command.run(&self.global),
             Command::Detect(command) => command.run(&self.global),
             Command::Attest(command) => command.run(&self.global),
+            Command::Agent(command) => command.run(&self.global),
+            Command::Enclave(command) => command.run(&self.global),
             Command::Verify(command) => command.run(&self.global),
             Command::Policy(command) => command.run(&self.global),
             Command::Endorsements(command) => command.run(&self.global),

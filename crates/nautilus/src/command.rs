@@ -1,8 +1,10 @@
 //! One file a command.
 
+pub mod agent;
 pub mod attest;
 pub mod config;
 pub mod detect;
+pub mod enclave;
 pub mod endorsements;
 pub mod enroll;
 pub mod ledger;

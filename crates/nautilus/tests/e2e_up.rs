@@ -1,11 +1,20 @@
 //! `nautilus up` from boot to reward, how it ends, and what is left when it is killed.
 
 #[cfg(test)]
+#[path = "up/asked.rs"]
+mod asked;
+#[cfg(test)]
 #[path = "up/attest.rs"]
 mod attest;
 #[cfg(test)]
 #[path = "up/crash.rs"]
 mod crash;
+#[cfg(test)]
+#[path = "up/enclaves.rs"]
+mod enclaves;
+#[cfg(test)]
+#[path = "up/kills.rs"]
+mod kills;
 #[cfg(test)]
 #[path = "support/node.rs"]
 mod node;

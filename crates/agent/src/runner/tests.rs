@@ -6,17 +6,24 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use nautilus_core::{BootId, NodeId, PublicKey, Signature};
-use nautilus_proof::SampleChain;
+use nautilus_monitor::SystemCollector;
+use nautilus_proof::{Metrics, SampleChain, SignedSample};
 use nautilus_verifier::api::{ApiError, Registered, VerifierFacts};
 use tempfile::TempDir;
 
+use super::window::OpenWindow;
 use super::*;
+use crate::enclave_process::EnclaveError;
+use crate::fake_grounds::grounds;
 use crate::fake_verifier::serve;
+use crate::verifier_client::VerifierError;
 
 fn settings(directory: &TempDir, verifier: String) -> Settings {
     Settings {
         directory: directory.path().to_owned(),
-        simulated: directory.path().join("simulated"),
+        tee: TeeKind::Simulated,
+        simulated: Some(directory.path().join("simulated")),
+        quote_provider: None,
         enclave_image: directory.path().join("no-enclave"),
         verifier,
         interval: Duration::from_secs(2),
@@ -34,7 +41,7 @@ fn agent(settings: Settings) -> (Agent, Arc<Mutex<Vec<String>>>) {
             sink.lock().unwrap().push(detail);
         }
     });
-    (Agent::open(settings, events).unwrap(), warnings)
+    (Agent::open(settings, grounds(), events).unwrap(), warnings)
 }
 
 fn busy() -> Response {
@@ -113,7 +120,7 @@ async fn nothing_is_booted_once_stop_was_asked_for() {
     let (mut agent, warnings) = agent(settings(&directory, "http://127.0.0.1:1".to_owned()));
     let (_stop, stopped) = watch::channel(true);
     // Neither the missing verifier nor the missing enclave is looked for.
-    agent.run(stopped).await.unwrap();
+    assert_eq!(agent.run(stopped).await.unwrap(), Ended::Stopped);
     assert!(warnings.lock().unwrap().is_empty());
 }
 

@@ -1,5 +1,7 @@
 //! `nautilus up`
 
+mod choice;
+mod grounds;
 mod human;
 mod plan;
 mod printer;
@@ -15,7 +17,7 @@ use clap::Args;
 use nautilus_agent::event::{Event, EventSink, What};
 use nautilus_agent::hub::EventHub;
 use nautilus_agent::page;
-use nautilus_agent::runner::{Agent, AgentError};
+use nautilus_agent::runner::{Agent, AgentError, Ended};
 use nautilus_agent::told;
 use nautilus_tee::simulated::Vendor;
 use nautilus_verifier::{Verifier, now};
@@ -25,8 +27,11 @@ use tokio::sync::watch;
 use crate::cli::Global;
 use crate::command::config::ConfigFlags;
 use crate::failure::Failure;
+pub use choice::Choice;
+pub use grounds::ImageCheck;
+use grounds::grounds;
 use plan::Plan;
-pub use plan::{Choice, enclave_image};
+pub use plan::enclave_image;
 use printer::{Lines, Printer};
 use signals::StopReason;
 
@@ -37,7 +42,8 @@ const SERVER_DEADLINE: Duration = Duration::from_millis(250);
 
 /// Do the main job on this machine: verifier, embedded ledger, enclave, agent and page, until Ctrl-C.
 ///
-/// Detects the TEEs; where none can be used it says so and runs the simulated one under a development policy.
+/// Detects the TEEs, and uses the first that can be used under the policy that you give. Where there is none it says so
+/// and runs the simulated one under a development policy.
 /// Then, with a line per stage: enclave, boot attestation with every finding, samples signed in the enclave, and
 /// for every window a proof that is verified, settled and rewarded. Samples are taken every 2s unless flags,
 /// environment or a file say otherwise. State is kept in the data directory: the next run is the same node with
@@ -50,6 +56,14 @@ pub struct Up {
     /// Stop by itself after this time
     #[arg(long = "for", value_name = "DURATION")]
     pub stop_after: Option<String>,
+    /// Policy that the node's evidence has to pass [default: with the simulated TEE, one that pins the enclave's
+    /// program]. A real TEE needs one: see `nautilus policy new`
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// A key or root certificate that you vouch for where no vendor does: ROLE=PATH, or a directory with a folder for
+    /// each role; may be given several times
+    #[arg(long, value_name = "ROLE=PATH|DIR")]
+    pub trust: Vec<String>,
     /// Address of page and API. They have no authentication yet: keep it on loopback
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8471")]
     pub listen: SocketAddr,
@@ -99,16 +113,17 @@ impl Plan {
             self.ledger,
         ));
         let routes = page::guarded(page::router(hub).merge(nautilus_verifier::router(verifier)));
-        let renewal = tokio::spawn(renew_endorsements(
-            self.settings.simulated.clone(),
-            Arc::clone(&events),
-        ));
+        let renewal = self
+            .settings
+            .simulated
+            .clone()
+            .map(|simulated| tokio::spawn(renew_endorsements(simulated, Arc::clone(&events))));
         let (close, closed) = watch::channel(false);
         let mut server = tokio::spawn(serve(listener, routes, closed));
 
         let mut settings = self.settings;
         settings.verifier = url;
-        let mut agent = Agent::open(settings, Arc::clone(&events)).map_err(failure)?;
+        let mut agent = Agent::open(settings, self.grounds, Arc::clone(&events)).map_err(failure)?;
         let (stop, stopped) = watch::channel(false);
         let (result, reason) = {
             let run = agent.run(stopped);
@@ -126,7 +141,7 @@ impl Plan {
                     let late = || {
                         let detail = "the node did not stop in time, and was ended".to_owned();
                         emit(What::Warning { detail });
-                        Ok(())
+                        Ok(Ended::Stopped)
                     };
                     (ended.unwrap_or_else(late), reason)
                 }
@@ -134,7 +149,8 @@ impl Plan {
         };
         let totals = agent.totals();
         let reason = match &result {
-            Ok(()) => reason.to_string(),
+            Ok(Ended::EnclaveTerminated) => "the node's enclave was terminated".to_owned(),
+            Ok(Ended::Stopped) => reason.to_string(),
             Err(error) => told(error),
         };
         emit(What::Stopped {
@@ -142,7 +158,7 @@ impl Plan {
             settled: totals.settled,
             reward: totals.reward,
         });
-        renewal.abort();
+        renewal.inspect(tokio::task::JoinHandle::abort);
         close.send_replace(true);
         if tokio::time::timeout(SERVER_DEADLINE, &mut server).await.is_err() {
             server.abort();

@@ -21,10 +21,20 @@ pub fn lines(event: &Event) -> Option<String> {
                     format!("initialized: boot {boot}, signing key {key} made inside")
                 }
                 EnclaveStatus::Attested => "attested".to_owned(),
-                EnclaveStatus::Running => "running: samples are signed inside".to_owned(),
+                EnclaveStatus::Running if facts.name.is_node() => {
+                    "running: samples are signed inside".to_owned()
+                }
+                EnclaveStatus::Running => "running".to_owned(),
+                EnclaveStatus::Suspended => "suspended: nothing is signed".to_owned(),
                 EnclaveStatus::Terminated => "terminated".to_owned(),
+                EnclaveStatus::Error => "failed".to_owned(),
             };
-            stage("enclave", &format!("`{}` {detail}", facts.name))
+            let reason = facts
+                .reason
+                .as_ref()
+                .map(|why| format!(": {why}"))
+                .unwrap_or_default();
+            stage("enclave", &format!("`{}` {detail}{reason}", facts.name))
         }
         What::Boot(facts) => boot(facts),
         What::Sample(signed) => {

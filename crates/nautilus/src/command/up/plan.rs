@@ -8,26 +8,25 @@ use std::time::Duration;
 use nautilus_agent::config::{Config, Origin, format_duration, parse_duration};
 use nautilus_agent::enclave_process::image_hash;
 use nautilus_agent::event::What;
-use nautilus_agent::runner::Settings;
+use nautilus_agent::runner::{Grounds, Settings};
 use nautilus_core::{Measurement, Policy, TeeKind, TrustAnchors, VerifierSet};
 use nautilus_ledger::EmbeddedLedger;
-use nautilus_tee::detect::{Detection, Detector};
 use nautilus_tee::simulated;
-use nautilus_verifier::{VerifierKey, now};
+use nautilus_verifier::VerifierKey;
 use rustix::fs::FlockOperation;
 
-use super::Up;
+use super::{Choice, Up, grounds};
 use crate::cli::Global;
+use crate::command::attest::simulated_platform;
 use crate::command::ledger;
-use crate::command::verify::simulated_directory;
+use crate::command::verify::read_policy;
 use crate::failure::Failure;
+use crate::input::read_trust_anchors;
 
 /// Time between samples where nobody says otherwise: short, so that a first run shows something.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
 /// Length of a window where nobody says otherwise: short for the same reason.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(20);
-/// TEEs that this program can get evidence from.
-const ATTESTERS: [TeeKind; 1] = [TeeKind::Simulated];
 
 /// What will be done.
 pub struct Plan {
@@ -41,6 +40,8 @@ pub struct Plan {
     pub stop_after: Option<Duration>,
     /// The agent's settings; its verifier is this process's.
     pub settings: Settings,
+    /// What the agent is told of TEEs.
+    pub grounds: Grounds,
     /// Whose evidence counts.
     pub verifier_set: VerifierSet,
     /// What is wanted of it.
@@ -117,7 +118,7 @@ impl Plan {
             reason,
             detection,
         } = Choice::make(&config)?;
-        warnings.extend(unused_settings(&config));
+        warnings.extend(unused_settings(&config, up.policy.is_some()));
         if !up.listen.ip().is_loopback() {
             warnings.push(format!(
                 "page and API have no authentication yet, and {} is not loopback: whoever reaches it can use them",
@@ -137,15 +138,14 @@ impl Plan {
         }
         let verifier_key = VerifierKey::open_or_create(&key_path)?;
         let ledger = ledger::open_or_create(&ledger_path, verifier_key.public())?;
-        let simulated_dir = simulated_directory(&data_dir);
-        let vendor = simulated::Vendor::open_or_create(&simulated_dir, now())?;
+        let simulated = simulated_platform(chosen, &data_dir)?;
         let enclave_image = enclave_image(&config)?;
-        let mrenclave = Measurement(image_hash(&enclave_image)?.0.to_vec());
-        let pcr_policy = config
-            .pcr_policy()
-            .iter()
-            .map(|(index, value)| (format!("pcr{index}"), Measurement(value.clone())))
-            .collect();
+        let anchors = read_trust_anchors(&up.trust)?;
+        let policy = match &up.policy {
+            Some(path) => read_policy(path)?,
+            None => development_policy(&config, chosen, &enclave_image)?,
+        };
+        let set = || verifier_set(simulated.as_deref(), &anchors);
         Ok(Self {
             detected: What::Detect {
                 chosen,
@@ -157,19 +157,48 @@ impl Plan {
             stop_after,
             settings: Settings {
                 directory: data_dir.join("agent"),
-                simulated: simulated_dir,
+                tee: chosen,
+                simulated: simulated.clone(),
+                quote_provider: config.quote_provider().map(str::to_owned),
                 enclave_image,
                 verifier: String::new(),
                 interval,
                 window,
                 batch: config.proof_batch_size(),
             },
-            verifier_set: simulated::verifier_set(vendor.root_der().to_vec(), &TrustAnchors::default())?,
-            policy: Policy::development(mrenclave, pcr_policy),
+            grounds: grounds(chosen, set()?, policy.clone()),
+            verifier_set: set()?,
+            policy,
             verifier_key,
             ledger,
             _lock: lock,
         })
+    }
+}
+
+/// Pins this very enclave. Only for the simulated TEE: what is wanted of a real one is its owner's to say.
+fn development_policy(config: &Config, tee: TeeKind, image: &Path) -> Result<Policy, Failure> {
+    if tee != TeeKind::Simulated {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "a node in `{tee}` needs a policy: draft one with `nautilus policy new`, or from evidence of this machine with \
+             `nautilus attest --tee {tee} -o evidence.json` and `nautilus policy new --from evidence.json`, and give it \
+             with --policy; or try the simulated TEE with --tee-type simulated"
+        )));
+    }
+    let mrenclave = Measurement(image_hash(image)?.0.to_vec());
+    let pcrs = config.pcr_policy().iter();
+    let pcr_policy = pcrs.map(|(index, value)| (format!("pcr{index}"), Measurement(value.clone())));
+    Ok(Policy::development(mrenclave, pcr_policy.collect()))
+}
+
+/// Whose evidence counts: real TEEs' alone, or with the simulated one's.
+fn verifier_set(simulated: Option<&Path>, anchors: &TrustAnchors) -> Result<VerifierSet, Failure> {
+    match simulated {
+        None => nautilus_tee::production(anchors).map_err(Failure::usage),
+        Some(directory) => {
+            let root = simulated::read_root(directory)?;
+            simulated::verifier_set(root, anchors).map_err(Failure::usage)
+        }
     }
 }
 
@@ -185,57 +214,9 @@ fn interval(config: &Config) -> Duration {
     }
 }
 
-/// The TEE to use, and why.
-pub struct Choice {
-    /// The TEE.
-    pub chosen: TeeKind,
-    /// Why that one, in words for the user.
-    pub reason: String,
-    /// What the machine has.
-    pub detection: Detection,
-}
-
-impl Choice {
-    /// Looks at the machine and the configuration.
-    pub fn make(config: &Config) -> Result<Self, Failure> {
-        let detection = Detector::new("/").detect();
-        let usable = detection.preferred().filter(|kind| ATTESTERS.contains(kind));
-        let configured = config.tee_type();
-        let detected = if configured.is_some() {
-            detection.preferred()
-        } else {
-            usable
-        };
-        let chosen = config.check_tee(detected, true).map_err(Failure::usage)?;
-        if !ATTESTERS.contains(&chosen) {
-            return Err(Failure::missing(anyhow::anyhow!(
-                "this version cannot get evidence from `{chosen}` yet: write tee_type: \"simulated\" to try the rest"
-            )));
-        }
-        let simulated =
-            "using the simulated one under a development policy, which proves nothing about this machine";
-        let reason = match (configured, detection.preferred()) {
-            (Some(_), _) => format!("tee_type asks for it: {simulated}"),
-            (None, None) => {
-                format!("no TEE can be used on this machine (see `nautilus detect`): {simulated}")
-            }
-            (None, Some(found)) => {
-                format!(
-                    "this machine has `{found}`, but this version cannot get evidence from it yet: {simulated}"
-                )
-            }
-        };
-        Ok(Self {
-            chosen,
-            reason,
-            detection,
-        })
-    }
-}
-
 /// Settings that somebody made and that this version does not act upon: said, not ignored in silence.
-fn unused_settings(config: &Config) -> Vec<String> {
-    let unused = [
+fn unused_settings(config: &Config, policy_is_given: bool) -> Vec<String> {
+    let mut unused = vec![
         (
             "attestation_url",
             "the verifier of `nautilus up` is in this process",
@@ -245,9 +226,11 @@ fn unused_settings(config: &Config) -> Vec<String> {
             "secure_channels",
             "agent and enclave speak over a Unix socket, and the kernel says who is there",
         ),
-        ("debug_mode", "the simulated enclave has no debug mode"),
-        ("quote_provider", "the simulated TEE has only one"),
+        ("debug_mode", "the enclave's program has no debug mode"),
     ];
+    if policy_is_given {
+        unused.push(("pcr_policy", "--policy says which PCRs are wanted"));
+    }
     unused
         .into_iter()
         .filter(|(name, _)| origin(config, name) != Origin::Default)

@@ -1,0 +1,186 @@
+//! The one task that speaks to an enclave: it asks for others, and for itself whether the enclave is alive.
+//!
+//! Whoever asks may give up waiting at any moment. The task finishes the exchange all the same, so that a later answer
+//! never stands in the place of an earlier one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nautilus_core::{BootId, UnixMillis};
+use nautilus_enclave::{EnclaveFault, Identity, Reply, Request, Vitals};
+use nautilus_verifier::told;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::clock::NodeClock;
+use crate::enclave_process::{EnclaveError, EnclaveProcess};
+use crate::task::AbortOnDrop;
+
+/// How often the enclave is asked whether it is alive.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(3);
+/// Requests that wait for the enclave at most; whoever comes on top waits for room.
+const MAX_WAITING: usize = 32;
+
+type Answer = Result<Reply, EnclaveError>;
+
+struct Job {
+    request: Request,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// A heartbeat that was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pulse {
+    /// What the enclave said.
+    pub(crate) vitals: Vitals,
+    /// When.
+    pub(crate) at: UnixMillis,
+}
+
+/// A connection to a running enclave. Cloning is cheap; the enclave ends with [`Connection`].
+#[derive(Clone)]
+pub(crate) struct EnclaveLink {
+    jobs: mpsc::Sender<Job>,
+    ended: watch::Receiver<Option<Arc<str>>>,
+    pulse: watch::Receiver<Option<Pulse>>,
+}
+
+/// What keeps an enclave running. Dropping it kills the process.
+pub(crate) struct Connection {
+    task: AbortOnDrop<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl EnclaveLink {
+    /// Takes a process over.
+    pub(crate) fn start(process: EnclaveProcess, heartbeat: Duration) -> (Self, Connection) {
+        let (jobs, waiting) = mpsc::channel(MAX_WAITING);
+        let (ended_sender, ended) = watch::channel(None);
+        let (pulse_sender, pulse) = watch::channel(None);
+        let (stop, stopped) = oneshot::channel();
+        let worker = Worker {
+            process,
+            boot: None,
+            pulse: pulse_sender,
+        };
+        let task = AbortOnDrop::new(tokio::spawn(async move {
+            let why = worker.run(waiting, stopped, heartbeat).await;
+            ended_sender.send_replace(Some(why.into()));
+        }));
+        (Self { jobs, ended, pulse }, Connection { task, stop })
+    }
+
+    /// Asks, and waits for the answer. May be given up at any moment; the enclave may have done it all the same.
+    ///
+    /// # Errors
+    /// If the enclave refuses, or has ended or ends.
+    pub(crate) async fn request(&self, request: Request) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        let gone = || EnclaveError::Gone(self.why().unwrap_or_else(|| "it was ended".into()).to_string());
+        self.jobs.send(Job { request, reply }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Waits until the enclave ends. Gives why.
+    pub(crate) async fn ended(&mut self) -> Arc<str> {
+        // The sender's end without a word is an end by our own hand.
+        drop(self.ended.wait_for(Option::is_some).await);
+        self.why().unwrap_or_else(|| "it was ended".into())
+    }
+
+    /// The last heartbeat.
+    pub(crate) fn pulse(&self) -> Option<Pulse> {
+        *self.pulse.borrow()
+    }
+
+    fn why(&self) -> Option<Arc<str>> {
+        self.ended.borrow().clone()
+    }
+}
+
+impl Connection {
+    /// Ends the enclave in order, and waits until it has ended.
+    pub(crate) async fn stop(self) {
+        let Self { mut task, stop } = self;
+        // The task may have ended by itself.
+        let _told = stop.send(());
+        task.finished().await;
+    }
+}
+
+struct Worker {
+    process: EnclaveProcess,
+    /// The run that answers have to be of, once it is known.
+    boot: Option<BootId>,
+    pulse: watch::Sender<Option<Pulse>>,
+}
+
+impl Worker {
+    /// Until the enclave ends or is to end. Gives why.
+    async fn run(
+        mut self,
+        mut waiting: mpsc::Receiver<Job>,
+        mut stop: oneshot::Receiver<()>,
+        heartbeat: Duration,
+    ) -> String {
+        let mut beats = interval_at(Instant::now() + heartbeat, heartbeat);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                // Its sender is dropped where nobody wants the enclave any more.
+                _ = &mut stop => {
+                    self.process.stop().await;
+                    return "it was told to stop".to_owned();
+                }
+                how = self.process.ended() => return format!("its process ended with {how}"),
+                job = waiting.recv() => {
+                    let Some(Job { request, reply }) = job else {
+                        self.process.stop().await;
+                        return "nobody needs it any more".to_owned();
+                    };
+                    let answer = self.ask(&request).await;
+                    let fatal = answer.as_ref().err().filter(|error| !matches!(error, EnclaveError::Refused(_))).map(|error| told(error));
+                    // The asker may have given up.
+                    let _received = reply.send(answer);
+                    if let Some(why) = fatal {
+                        return why;
+                    }
+                }
+                _ = beats.tick(), if self.boot.is_some() => {
+                    if let Err(why) = self.beat().await {
+                        return why;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self, request: &Request) -> Answer {
+        let reply = self.process.request(request).await?;
+        match &reply {
+            Reply::Identity(Identity { boot, .. }) => self.boot = Some(*boot),
+            Reply::Rotated(rotated) => self.boot = Some(rotated.identity.boot),
+            _ => {}
+        }
+        Ok(reply)
+    }
+
+    async fn beat(&mut self) -> Result<(), String> {
+        let missed = |error: EnclaveError| format!("it missed a heartbeat: {}", told(&error));
+        match self.process.request(&Request::Heartbeat).await.map_err(missed)? {
+            Reply::Alive(vitals) if Some(vitals.boot) == self.boot => {
+                let at = NodeClock::wall();
+                self.pulse.send_replace(Some(Pulse { vitals, at }));
+                Ok(())
+            }
+            Reply::Alive(vitals) => Err(format!("its heartbeat is of another boot, {}", vitals.boot)),
+            _ => Err(missed(EnclaveError::WrongReply)),
+        }
+    }
+}
+
+/// What an enclave says that refuses because it sleeps.
+pub(crate) const fn is_suspended(error: &EnclaveError) -> bool {
+    matches!(error, EnclaveError::Refused(EnclaveFault::Suspended))
+}

@@ -1,0 +1,271 @@
+//! While the enclave runs: samples are taken, windows closed and proven, and orders followed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nautilus_core::{Purpose, UnixMillis};
+use nautilus_enclave::{Reply, Request, SignedWindow};
+use nautilus_monitor::SystemCollector;
+use nautilus_proof::{CHECKS, MAX_VALIDITY_MILLIS, Metrics, PerformanceProof, SignedSample};
+use nautilus_verifier::told;
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval_at, timeout};
+
+use super::stop::{asked, until_stop};
+use super::window::OpenWindow;
+use super::{Agent, AgentError, BootEnd};
+use crate::clock::NodeClock;
+use crate::enclave_manager::{Driver, EnclaveStatus, Entry, Life, ManagerError, Order, OrderKind};
+use crate::enclave_process::EnclaveError;
+use crate::event::{Check, What};
+use crate::submitter::Submitter;
+
+/// A verdict that ends sooner than this is renewed with the next window.
+const RENEW_BEFORE_MILLIS: u64 = 10 * 60 * 1000;
+/// Readings on end that fail, before the agent gives up. Fewer leave slots without a sample.
+const MAX_FAILED_READINGS: u32 = 10;
+/// At a stop, evidence that others displaced has this long to be renewed, so that the last window can be proven.
+const LAST_RENEWAL: Duration = Duration::from_secs(1);
+
+/// Whether the node stops after this window.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    No,
+    Yes,
+}
+
+/// What sampling has at hand.
+pub(super) struct Sampling<'a> {
+    pub(super) agent: &'a Agent,
+    pub(super) life: &'a mut Life,
+    pub(super) submitter: &'a mut Submitter,
+    /// Until when the verdict on the node's evidence holds.
+    pub(super) expires_at: UnixMillis,
+    pub(super) stop: &'a mut watch::Receiver<bool>,
+    /// Whether the enclave was told to sign nothing: it stays so in another boot.
+    pub(super) suspended: &'a mut bool,
+}
+
+impl Sampling<'_> {
+    /// Until the node stops or the boot ends.
+    pub(super) async fn run(mut self, driver: &mut Driver) -> Result<BootEnd, AgentError> {
+        let settings = &self.agent.settings;
+        let mut collector = SystemCollector::new("/")?;
+        let entry = Arc::clone(self.life.entry());
+        entry
+            .enter(EnclaveStatus::Running, None)
+            .map_err(ManagerError::from)?;
+        if *self.suspended {
+            self.life.suspend().await?;
+        }
+        let mut clock = NodeClock::start();
+        let mut ticks = interval_at(clock.started() + settings.interval, settings.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut failed_readings = 0;
+        let mut window = OpenWindow::starting(clock.at(clock.started() + settings.interval));
+        loop {
+            tokio::select! {
+                biased;
+                () = asked(self.stop) => {
+                    self.close_rest(window, &clock).await?;
+                    return Ok(BootEnd::Stopped);
+                }
+                () = self.submitter.refused() => {
+                    return Ok(BootEnd::Lost("the ledger does not go on with this boot's log".to_owned()));
+                }
+                why = self.life.ended() => return Ok(BootEnd::Lost(format!("enclave has ended: {why}"))),
+                order = driver.order() => match order.kind {
+                    OrderKind::Terminate => {
+                        self.close_rest(window, &clock).await?;
+                        return Ok(BootEnd::Terminated(order));
+                    }
+                    OrderKind::Suspend if entry.instance().status == EnclaveStatus::Running => {
+                        let end = window.end(clock.now());
+                        self.close_rest(window, &clock).await?;
+                        window = OpenWindow::starting(end);
+                        self.follow(order).await?;
+                    }
+                    OrderKind::Suspend | OrderKind::Resume => {
+                        // What was not sampled meanwhile is no part of a window.
+                        window = OpenWindow::starting(window.start.max(clock.now()));
+                        self.follow(order).await?;
+                    }
+                },
+                due = ticks.tick() => {
+                    if *self.suspended {
+                        continue;
+                    }
+                    if let Some(behind) = clock.set_back() {
+                        let seconds = behind / 1000;
+                        let why = format!(
+                            "the machine's clock was set back by {seconds} s, so the open window is not proven"
+                        );
+                        return Ok(BootEnd::Lost(why));
+                    }
+                    let due = clock.at(due);
+                    if window.is_over(due, settings) {
+                        let end = window.end(due);
+                        let next = OpenWindow::starting(clock.resync(end));
+                        let over = std::mem::replace(&mut window, next);
+                        if !self.close(over, end, &clock, Last::No).await? {
+                            return Ok(BootEnd::Stopped);
+                        }
+                    }
+                    match collector.collect() {
+                        Ok(metrics) => {
+                            failed_readings = 0;
+                            let at = window.next_sample(clock.now());
+                            window.samples.push(self.sample(metrics, at).await?);
+                        }
+                        Err(error) => {
+                            failed_readings += 1;
+                            if failed_readings == MAX_FAILED_READINGS {
+                                return Err(error.into());
+                            }
+                            self.agent.warn(format!("there is no sample this time: {}", told(&error)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Suspends or resumes, and tells whoever asked. A refusal is theirs; an enclave that is lost is ours too.
+    async fn follow(&mut self, order: Order) -> Result<(), AgentError> {
+        let suspend = order.kind == OrderKind::Suspend;
+        let done = if suspend {
+            self.life.suspend().await
+        } else {
+            self.life.resume().await
+        };
+        let lost = match &done {
+            Ok(()) => {
+                *self.suspended = suspend;
+                None
+            }
+            Err(ManagerError::Enclave(error)) => Some(EnclaveError::Gone(told(error))),
+            Err(_) => None,
+        };
+        order.answer(done.map(|()| self.life.entry().instance()));
+        lost.map_or(Ok(()), |lost| Err(lost.into()))
+    }
+
+    async fn sample(&self, metrics: Metrics, at: UnixMillis) -> Result<SignedSample, AgentError> {
+        let Reply::Sample(signed) = self.life.request(Request::Sample { at, metrics }).await? else {
+            return Err(EnclaveError::WrongReply.into());
+        };
+        self.agent.emit(What::Sample(Box::new(signed.clone())));
+        Ok(signed)
+    }
+
+    /// Closes what is open, where it holds anything.
+    async fn close_rest(&mut self, window: OpenWindow, clock: &NodeClock) -> Result<(), AgentError> {
+        if window.samples.is_empty() {
+            return Ok(());
+        }
+        let end = window.end(clock.now());
+        self.close(window, end, clock, Last::Yes).await?;
+        Ok(())
+    }
+
+    /// Has a window that ends at `end` proven, and hands the proof on to be settled. False if the node stopped before.
+    async fn close(
+        &mut self,
+        window: OpenWindow,
+        end: UnixMillis,
+        clock: &NodeClock,
+        last: Last,
+    ) -> Result<bool, AgentError> {
+        let entry = Arc::clone(self.life.entry());
+        // Nobody else's evidence comes between the node's own and the window that names it.
+        let gate = entry.evidence.write().await;
+        if !self.renew(&entry, clock, last).await? {
+            return Ok(false);
+        }
+        let now = clock.latest();
+        let interval = self.agent.settings.interval;
+        let request = Request::CloseWindow {
+            start: window.start,
+            end,
+            interval_millis: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
+            now,
+            validity_millis: MAX_VALIDITY_MILLIS,
+        };
+        let Reply::Window(signed) = self.life.request(request).await? else {
+            return Err(EnclaveError::WrongReply.into());
+        };
+        drop(gate);
+        let SignedWindow {
+            statement,
+            merkle_proof,
+            tee_signature,
+        } = *signed;
+        let seal_signature = self.agent.identity.sign(&statement);
+        let proof = PerformanceProof::assemble(
+            statement,
+            merkle_proof,
+            self.life.identity().tee_key,
+            tee_signature,
+            seal_signature,
+            window.samples,
+        );
+        // Thousands of signatures would hold up everything else on this thread.
+        let (proof, verified) = spawn_blocking(move || {
+            let verified = proof.verify(now);
+            (proof, verified)
+        })
+        .await?;
+        verified?;
+        let checks = CHECKS
+            .map(|check| Check {
+                check: check.to_owned(),
+                passed: true,
+            })
+            .to_vec();
+        self.agent.emit(What::Proof {
+            proof: Box::new(proof.clone()),
+            checks,
+        });
+        self.submitter.submit(proof, self.stop).await;
+        Ok(true)
+    }
+
+    /// Renews the node's evidence where the verdict ends soon, or where others had evidence made that took its place.
+    /// False if there is none that a window could name.
+    async fn renew(&mut self, entry: &Entry, clock: &NodeClock, last: Last) -> Result<bool, AgentError> {
+        let agent = self.agent;
+        if entry.is_displaced() {
+            let submitter = &mut *self.submitter;
+            let renewed = async {
+                // Proofs that are under way name the evidence that the ledger knows now.
+                submitter.idle().await;
+                let attested = agent.persist(async || agent.attest(entry, Purpose::Runtime).await);
+                attested.await
+            };
+            let renewed = match last {
+                Last::No => until_stop(self.stop, renewed).await,
+                Last::Yes => timeout(LAST_RENEWAL, renewed).await.ok(),
+            };
+            return self.take_up(renewed.transpose()?.map(Some));
+        }
+        let ends_soon = self.expires_at.since(clock.now()) < RENEW_BEFORE_MILLIS;
+        if last == Last::No && ends_soon && self.submitter.is_idle() {
+            let renewed = until_stop(self.stop, agent.renew(entry)).await;
+            return self.take_up(renewed.transpose()?);
+        }
+        Ok(true)
+    }
+
+    /// None: the node stopped meanwhile. Some(None): there is no new verdict, and the old one goes on.
+    #[expect(clippy::option_option, reason = "whether it was done, and what came of it")]
+    fn take_up(&mut self, renewed: Option<Option<UnixMillis>>) -> Result<bool, AgentError> {
+        let Some(renewed) = renewed else {
+            self.agent
+                .warn("stopped while evidence was renewed: the last window is not proven".to_owned());
+            return Ok(false);
+        };
+        self.expires_at = renewed.unwrap_or(self.expires_at);
+        Ok(true)
+    }
+}

@@ -84,7 +84,10 @@ impl Needs {
                     ("/sys/firmware/acpi/tables", Access::Read),
                 ],
                 // The host's quoting service, where there is no tree of reports.
-                Connects::ToHost,
+                match way {
+                    Some("unix") => Connects::ToPath,
+                    _ => Connects::ToHost,
+                },
             ),
             TeeKind::Sev => (
                 &[

@@ -7,6 +7,10 @@ const RULE: &str = "lints";
 /// are measured or asked would weigh on everybody.
 const OWN_WORKSPACES: [&str; 3] = ["benches/Cargo.toml", "fuzz/Cargo.toml", "interop/ear/Cargo.toml"];
 
+/// The two that may have `unsafe`, each with a reason at every block: what asks the kernel for more than safe Rust can
+/// say, and the fake kernel.
+const WITH_UNSAFE: [&str; 2] = ["crates/sys/Cargo.toml", "crates/testkit/Cargo.toml"];
+
 /// Manifests that do not inherit the workspace's lints.
 pub fn check(tree: &Tree) -> Vec<Offence> {
     let mut offences = Vec::new();
@@ -17,6 +21,16 @@ pub fn check(tree: &Tree) -> Vec<Offence> {
                 path,
                 "[workspace.lints.rust] must say unsafe_code = \"forbid\"",
             ));
+        }
+        if WITH_UNSAFE.contains(&path) {
+            if !has(text, "[lints.clippy]", "undocumented_unsafe_blocks = \"deny\"") {
+                offences.push(Offence::new(
+                    RULE,
+                    path,
+                    "must deny undocumented_unsafe_blocks under [lints.clippy]",
+                ));
+            }
+            continue;
         }
         if path.ends_with("/Cargo.toml")
             && !OWN_WORKSPACES.contains(&path)

@@ -3,6 +3,12 @@
 //!
 //! Layouts are those of `include/uapi/linux/tee.h`, written out here on their own.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a fake that cannot do its part stops the test"
+)]
+
 mod trusted_application;
 
 use std::collections::BTreeMap;
@@ -268,8 +274,12 @@ impl FakeOptee {
                         self.give(&mut parameters[1], &output[..200])
                     }
                     _ => {
-                        let output = self.sign(nonce);
-                        self.give(&mut parameters[1], &output)
+                        let output = self.sign(nonce.clone());
+                        let given = self.give(&mut parameters[1], &output);
+                        if given == trusted_application::SUCCESS {
+                            self.previous = nonce;
+                        }
+                        given
                     }
                 }
             }
@@ -277,14 +287,11 @@ impl FakeOptee {
         }
     }
 
-    fn sign(&mut self, nonce: Vec<u8>) -> Vec<u8> {
+    fn sign(&self, nonce: Vec<u8>) -> Vec<u8> {
         match self.fault {
             Some(Fault::AnothersReportData) => self.key.output(&[0xa5; 64], &TEE_MEMORY),
             Some(Fault::AnotherKey) => OpteeKey::device_b().output(&nonce, &TEE_MEMORY),
-            Some(Fault::Stale) => {
-                let previous = std::mem::replace(&mut self.previous, nonce);
-                self.key.output(&previous, &TEE_MEMORY)
-            }
+            Some(Fault::Stale) => self.key.output(&self.previous, &TEE_MEMORY),
             _ => self.key.output(&nonce, &TEE_MEMORY),
         }
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-const SUCCESS: u32 = 0;
+pub(super) const SUCCESS: u32 = 0;
 const ITEM_NOT_FOUND: u32 = 0xffff_0008;
 const ACCESS_CONFLICT: u32 = 0xffff_0003;
 const MAC_INVALID: u32 = 0xffff_3071;

@@ -38,6 +38,9 @@ pub trait Counter: Send + Sync {
     /// # Errors
     /// If the TEE does not do its part; the counter may have advanced all the same.
     fn advance(&self) -> Result<u64, SealError>;
+
+    /// Whether it keeps its value even if the host puts back everything that it stores.
+    fn outlives_restore(&self) -> bool;
 }
 
 /// What protects sealed bytes.

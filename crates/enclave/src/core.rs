@@ -72,6 +72,8 @@ struct Newest {
     id: EvidenceId,
     /// SHA-256 of the raw evidence.
     digest: Digest32,
+    /// SHA-256 of the last certificate that carries it.
+    certificate: Option<Digest32>,
     evidence: Vec<u8>,
     challenge: Challenge,
     user_data: Vec<u8>,
@@ -105,8 +107,14 @@ impl Enclave {
     /// If there is a state that cannot be used: it is never replaced in silence. If it cannot be kept, or there is no
     /// randomness.
     pub fn open(platform: Platform, state: Option<&Path>) -> Result<Self, BootError> {
-        let (Some(path), Some(sealer)) = (state, platform.sealer) else {
-            return Self::boot(platform.attester);
+        let (path, sealer) = match (state, platform.sealer) {
+            (Some(path), Some(sealer)) => (path, sealer),
+            (Some(path), None) if path.exists() => {
+                return Err(BootError::State(StateError::NoSealer {
+                    path: path.to_owned(),
+                }));
+            }
+            (_, _) => return Self::boot(platform.attester),
         };
         let store = Store::open(path, sealer)?;
         let mut state = Box::new(match store.read()? {
@@ -116,7 +124,11 @@ impl Enclave {
                 })?;
                 state
             }
-            None => State::new()?,
+            None => {
+                let mut state = State::new()?;
+                store.begin(&mut state)?;
+                state
+            }
         });
         store.write(&mut state)?;
         Self::start(platform.attester, Some(store), state)

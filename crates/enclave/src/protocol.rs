@@ -108,8 +108,8 @@ pub enum Reply {
     Attestation(Signature),
     /// To `Provision`.
     Provisioned {
-        /// SHA-256 of the secret, so that its sender can tell that it arrived.
-        secret: Digest32,
+        /// SHA-256 of the sealed secret that is kept now.
+        sealed: Digest32,
     },
     /// The request was refused; nothing changed.
     Refused(EnclaveFault),

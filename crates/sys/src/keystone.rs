@@ -64,6 +64,17 @@ pub struct Layout {
 pub struct Enclave {
     device: OwnedFd,
     terms: Terms,
+    phase: Phase,
+    shared: Option<SharedMapping>,
+}
+
+/// What the device's offsets are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Those of the enclave's memory.
+    Loading,
+    /// Those of the shared memory.
+    Finalized,
 }
 
 impl Enclave {
@@ -77,7 +88,12 @@ impl Enclave {
             ..Terms::default()
         };
         call(&device, CREATE, &mut terms)?;
-        Ok(Self { device, terms })
+        Ok(Self {
+            device,
+            terms,
+            phase: Phase::Loading,
+            shared: None,
+        })
     }
 
     /// How many bytes of memory it has.
@@ -98,8 +114,15 @@ impl Enclave {
     /// Copies a page to `offset` of the enclave's memory. That is open to the host until the enclave is finalized.
     ///
     /// # Errors
-    /// What the driver says.
+    /// What the driver says; `EINVAL` for what is no page of this enclave's, and after [`Self::finalize`]: the driver
+    /// itself maps whatever memory lies at an offset.
     pub fn load(&mut self, offset: u64, page: &[u8; PAGE]) -> io::Result<()> {
+        let inside = offset
+            .checked_add(PAGE as u64)
+            .is_some_and(|end| end <= self.terms.private_size);
+        if self.phase != Phase::Loading || !offset.is_multiple_of(PAGE as u64) || !inside {
+            return Err(rustix::io::Errno::INVAL.into());
+        }
         SharedMapping::new(&self.device, offset, PAGE)?.write(0, page)
     }
 
@@ -116,15 +139,27 @@ impl Enclave {
             free_requested: layout.free_requested,
             ..self.terms
         };
-        call(&self.device, FINALIZE, &mut self.terms)
+        call(&self.device, FINALIZE, &mut self.terms)?;
+        self.phase = Phase::Finalized;
+        Ok(())
     }
 
-    /// Maps the shared memory: after [`Self::finalize`], that is what the device's offset 0 is.
+    /// The shared memory, whole: after [`Self::finalize`], that is what the device's offset 0 is. It goes before the
+    /// enclave does, whose driver frees it.
     ///
     /// # Errors
-    /// What the driver says.
-    pub fn map_shared(&self, length: usize) -> io::Result<SharedMapping> {
-        SharedMapping::new(&self.device, 0, length)
+    /// What the driver says; `EINVAL` before the enclave is finalized, or if it has no shared memory.
+    pub fn shared(&mut self) -> io::Result<&mut SharedMapping> {
+        let length = usize::try_from(self.terms.shared_size).unwrap_or_default();
+        if self.phase != Phase::Finalized || length == 0 {
+            return Err(rustix::io::Errno::INVAL.into());
+        }
+        if self.shared.is_none() {
+            self.shared = Some(SharedMapping::new(&self.device, 0, length)?);
+        }
+        self.shared
+            .as_mut()
+            .ok_or_else(|| rustix::io::Errno::INVAL.into())
     }
 
     /// Starts it, and comes back when it stops.
@@ -158,6 +193,7 @@ impl Enclave {
 
 impl Drop for Enclave {
     fn drop(&mut self) {
+        self.shared = None;
         // The device's end destroys it too.
         drop(call(&self.device, DESTROY, &mut self.terms));
     }

@@ -50,6 +50,7 @@ impl Enclave {
         node.newest = Some(Newest {
             id: EvidenceId::of(tee, report_data.as_bytes()),
             digest: Digest32(Sha256::digest(&attested.evidence).into()),
+            certificate: None,
             evidence: attested.evidence.clone(),
             challenge,
             user_data,
@@ -71,6 +72,9 @@ impl Enclave {
         let newest = node.newest.as_ref().ok_or(EnclaveFault::NotAttested)?;
         if newest.digest != evidence {
             return Err(refused("it is not about the newest evidence"));
+        }
+        if newest.certificate != Some(certificate) {
+            return Err(refused("its certificate is not the newest for that evidence"));
         }
         if expires_at <= at {
             return Err(refused("it expires before it is made"));
@@ -94,13 +98,14 @@ impl Enclave {
 
     /// Makes a certificate for the signing key that carries the newest evidence.
     pub(super) fn certify(
-        &self,
+        &mut self,
         not_before: UnixMillis,
         not_after: UnixMillis,
     ) -> Result<Reply, EnclaveFault> {
         let refused = |what: &str| EnclaveFault::Certify(what.to_owned());
-        let node = self.node.as_ref().ok_or(EnclaveFault::NotInitialized)?;
-        let newest = node.newest.as_ref().ok_or(EnclaveFault::NotAttested)?;
+        let tee = self.tee();
+        let node = self.node.as_mut().ok_or(EnclaveFault::NotInitialized)?;
+        let newest = node.newest.as_mut().ok_or(EnclaveFault::NotAttested)?;
         if not_after <= not_before {
             return Err(refused("it ends before it starts"));
         }
@@ -111,7 +116,7 @@ impl Enclave {
         getrandom::fill(&mut serial).map_err(|error| refused(&error.to_string()))?;
         let to_be_signed = ToBeSigned::new(&Contents {
             node: node.id,
-            tee: self.tee(),
+            tee,
             tee_key: self.keys.tee_key(),
             serial,
             not_before,
@@ -122,7 +127,9 @@ impl Enclave {
         })
         .ok_or_else(|| refused("its times are no dates"))?;
         let signature = self.keys.sign_certificate(&to_be_signed);
-        Ok(Reply::Certificate(to_be_signed.signed(&signature)))
+        let certificate = to_be_signed.signed(&signature);
+        newest.certificate = Some(Digest32(Sha256::digest(&certificate).into()));
+        Ok(Reply::Certificate(certificate))
     }
 }
 

@@ -67,7 +67,6 @@ impl Enclave {
                     "it was not encrypted to this enclave's channel key, for this node and name".to_owned(),
                 )
             })?;
-        let digest = Digest32(Sha256::digest(value.as_slice()).into());
         let secret = Secret {
             name,
             value: std::mem::take(&mut *value),
@@ -77,7 +76,9 @@ impl Enclave {
             .with_secret(secret)
             .ok_or_else(|| refused(format!("there are {MAX_SECRETS} already")))?;
         self.keep(Box::new(next))?;
-        Ok(Reply::Provisioned { secret: digest })
+        // Of the sealed bytes: a digest of the secret itself would let the agent try guesses against it.
+        let sealed = Digest32(Sha256::digest(sealed).into());
+        Ok(Reply::Provisioned { sealed })
     }
 
     /// Notes when the keys were made, as soon as the host told the time.

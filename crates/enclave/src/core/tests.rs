@@ -297,7 +297,7 @@ fn a_suspended_enclave_signs_nothing() {
             not_before: at,
             not_after: expires_at,
         },
-        response(Digest32([0; 32]), at, expires_at),
+        response(Digest32([0; 32]), Digest32([1; 32]), at, expires_at),
     ];
     for request in refused {
         let reply = enclave.handle(request.clone());
@@ -373,10 +373,17 @@ fn a_rotation_is_a_new_boot_whose_key_the_old_one_names() {
     assert_eq!(window.statement.window.sequence, 0);
 }
 
-fn response(evidence: Digest32, at: UnixMillis, expires_at: UnixMillis) -> Request {
+const fn certify(not_before: UnixMillis, not_after: UnixMillis) -> Request {
+    Request::Certify {
+        not_before,
+        not_after,
+    }
+}
+
+fn response(evidence: Digest32, certificate: Digest32, at: UnixMillis, expires_at: UnixMillis) -> Request {
     Request::SignAttestation {
         evidence,
-        certificate: Digest32([1; 32]),
+        certificate,
         measurements: Digest32([2; 32]),
         at,
         expires_at,
@@ -388,7 +395,7 @@ fn only_a_response_about_the_newest_evidence_is_signed() {
     let mut before = enclave();
     before.handle(Request::Initialize { node: NODE });
     let (at, expires_at) = (UnixMillis(10), UnixMillis(20));
-    let none = before.handle(response(Digest32([0; 32]), at, expires_at));
+    let none = before.handle(response(Digest32([0; 32]), Digest32([1; 32]), at, expires_at));
     assert_eq!(none, Reply::Refused(EnclaveFault::NotAttested));
 
     let (mut enclave, identity) = attested();
@@ -399,7 +406,18 @@ fn only_a_response_about_the_newest_evidence_is_signed() {
         })
         .collect();
     let newest = digests[1];
-    let Reply::Attestation(signature) = enclave.handle(response(newest, at, expires_at)) else {
+    let mut certified = || match enclave.handle(certify(UnixMillis(1_000), UnixMillis(2_000))) {
+        Reply::Certificate(certificate) => Digest32(Sha256::digest(&certificate).into()),
+        other => panic!("{other:?}"),
+    };
+    let (earlier, certificate) = (certified(), certified());
+    for other in [earlier, Digest32([1; 32])] {
+        assert!(matches!(
+            enclave.handle(response(newest, other, at, expires_at)),
+            Reply::Refused(EnclaveFault::Attestation(_))
+        ));
+    }
+    let Reply::Attestation(signature) = enclave.handle(response(newest, certificate, at, expires_at)) else {
         panic!("refused")
     };
     let evidence_id = enclave.node.as_ref().unwrap().newest.as_ref().unwrap().id;
@@ -408,7 +426,7 @@ fn only_a_response_about_the_newest_evidence_is_signed() {
         boot: identity.boot,
         evidence_id,
         evidence: newest,
-        certificate: Digest32([1; 32]),
+        certificate,
         measurements: Digest32([2; 32]),
         timestamp: at,
         expires_at,
@@ -416,7 +434,7 @@ fn only_a_response_about_the_newest_evidence_is_signed() {
     assert!(message.is_signed_by(&identity.tee_key, &signature));
     let day = UnixMillis(10 + MAX_VALIDITY_MILLIS);
     assert!(matches!(
-        enclave.handle(response(newest, at, day)),
+        enclave.handle(response(newest, certificate, at, day)),
         Reply::Attestation(_)
     ));
     for (evidence, at, expires_at, why) in [
@@ -430,7 +448,7 @@ fn only_a_response_about_the_newest_evidence_is_signed() {
         (newest, expires_at, at, "it expires before it is made"),
         (newest, at, day.plus(1), "it is used for at most 24 hours"),
     ] {
-        let reply = enclave.handle(response(evidence, at, expires_at));
+        let reply = enclave.handle(response(evidence, certificate, at, expires_at));
         assert_eq!(reply, Reply::Refused(EnclaveFault::Attestation(why.to_owned())));
     }
 }
@@ -438,10 +456,6 @@ fn only_a_response_about_the_newest_evidence_is_signed() {
 #[test]
 fn a_certificate_needs_evidence_and_a_day_at_most() {
     let (start, end) = (UnixMillis(1_800_000_000_000), UnixMillis(1_800_000_060_000));
-    let certify = |not_before, not_after| Request::Certify {
-        not_before,
-        not_after,
-    };
     let mut before = enclave();
     before.handle(Request::Initialize { node: NODE });
     assert_eq!(
@@ -484,9 +498,12 @@ fn provision(name: &str, to: &PublicKey, node: NodeId, secret: &[u8]) -> Request
 fn a_secret_is_taken_by_whom_and_as_what_it_was_encrypted() {
     let (mut enclave, identity) = attested();
     let to = &identity.channel_key;
-    let taken = enclave.handle(provision("disk.key-1", to, NODE, b"secret"));
-    let digest = Digest32(Sha256::digest(b"secret").into());
-    assert_eq!(taken, Reply::Provisioned { secret: digest });
+    let Request::Provision { name, sealed } = provision("disk.key-1", to, NODE, b"secret") else {
+        unreachable!()
+    };
+    let digest = Digest32(Sha256::digest(&sealed).into());
+    let taken = enclave.handle(Request::Provision { name, sealed });
+    assert_eq!(taken, Reply::Provisioned { sealed: digest });
     assert_eq!(enclave.state.secrets[0].value, b"secret");
 
     let another_node = provision("disk.key-1", to, NodeId([8; 32]), b"secret");

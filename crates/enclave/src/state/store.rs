@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nautilus_core::{Protection, SealError, Sealer};
 use rustix::fs::OFlags;
@@ -31,6 +32,16 @@ pub enum StateError {
         path: PathBuf,
         /// What the kernel says.
         source: io::Error,
+    },
+    /// There is one, and nothing to open it with.
+    #[error(
+        "state `{}` is there, and this platform has nothing now to open it with: bring back the TEE's device or \
+         application that sealed it, or move the state away to start with new keys",
+        path.display()
+    )]
+    NoSealer {
+        /// The file.
+        path: PathBuf,
     },
     /// Another enclave has it.
     #[error("state `{}` is in use by another enclave: end that one, or give this one a file of its own", path.display())]
@@ -89,6 +100,12 @@ pub enum StateError {
     /// The TEE did not do its part.
     #[error("state cannot be sealed or held against the counter")]
     Seal(#[from] SealError),
+    /// A write before this one did not come to its end.
+    #[error("state `{}` could not be kept before, so it is not known which is the newest: the next start finds out", path.display())]
+    Uncertain {
+        /// The file.
+        path: PathBuf,
+    },
     /// A number in it is at its end.
     #[error("state cannot be kept: {what}")]
     Exhausted {
@@ -103,6 +120,8 @@ pub(crate) struct Store {
     path: PathBuf,
     new: PathBuf,
     directory: File,
+    /// Whether a write began that did not come to its end.
+    uncertain: AtomicBool,
     _lock: File,
 }
 
@@ -141,6 +160,7 @@ impl Store {
             path: path.to_owned(),
             new: beside(path, ".new"),
             directory,
+            uncertain: AtomicBool::new(false),
             _lock: lock,
         })
     }
@@ -153,8 +173,8 @@ impl Store {
     /// Whether an old copy is told from the newest.
     pub(crate) fn rollback(&self) -> Rollback {
         match self.sealer.counter() {
-            Some(_) => Rollback::Refused,
-            None => Rollback::Undetected,
+            Some(counter) if counter.outlives_restore() => Rollback::Refused,
+            Some(_) | None => Rollback::Undetected,
         }
     }
 
@@ -178,25 +198,52 @@ impl Store {
         Ok(Some(state))
     }
 
-    /// Makes `state` the newest. When this returns, it outlives a crash, and every other copy is an old one.
+    /// Has a state that was never written start where the platform's counter is.
+    ///
+    /// # Errors
+    /// If the TEE does not do its part.
+    pub(crate) fn begin(&self, state: &mut State) -> Result<(), StateError> {
+        if let Some(counter) = self.sealer.counter() {
+            state.counter = counter.read()?;
+        }
+        Ok(())
+    }
+
+    /// Makes `state`, which is made of the newest, the newest. When this returns, it outlives a crash, and every other copy is an old one.
     ///
     /// # Errors
     /// If it may not be kept; then the file holds this state or the one before.
     pub(crate) fn write(&self, state: &mut State) -> Result<(), StateError> {
+        if self.uncertain.load(Ordering::Relaxed) {
+            return Err(StateError::Uncertain {
+                path: self.path.clone(),
+            });
+        }
         let counter = self.sealer.counter();
         if let Some(counter) = counter {
-            state.counter = counter.read()?.checked_add(1).ok_or(StateError::Exhausted {
+            let now = counter.read()?;
+            if now != state.counter {
+                // Another enclave went on from a copy: what this one has is old.
+                return Err(self.disagreement(state.counter, now));
+            }
+            state.counter = now.checked_add(1).ok_or(StateError::Exhausted {
                 what: "the platform's counter is at its end",
             })?;
         }
         let bytes = state
             .to_bytes()
             .map_err(|error| self.damaged(error.to_string()))?;
-        self.replace_file(&self.sealer.seal(&bytes)?)?;
+        let sealed = self.sealer.seal(&bytes)?;
+        // Until it is counted, another state must not get the same number.
+        self.uncertain.store(true, Ordering::Relaxed);
+        self.replace_file(&sealed)?;
         match counter.map(nautilus_core::Counter::advance).transpose()? {
-            Some(reached) if reached != state.counter => Err(self.disagreement(state.counter, reached)),
-            _ => Ok(()),
+            Some(reached) if reached != state.counter => {
+                return Err(self.disagreement(state.counter, reached));
+            }
+            _ => self.uncertain.store(false, Ordering::Relaxed),
         }
+        Ok(())
     }
 
     fn hold_against_counter(&self, state: &State) -> Result<(), StateError> {

@@ -80,6 +80,10 @@ impl Counter for Platform {
         self.counts_left.store(left - 1, Ordering::SeqCst);
         Ok(self.counter.as_ref().unwrap().fetch_add(1, Ordering::SeqCst) + 1)
     }
+
+    fn outlives_restore(&self) -> bool {
+        true
+    }
 }
 
 fn directory() -> (tempfile::TempDir, PathBuf) {
@@ -100,6 +104,13 @@ fn state(generation: u64) -> State {
     state
 }
 
+/// Writes a state that is made of the newest.
+fn write(store: &Store, generation: u64) -> Result<(), StateError> {
+    let mut state = state(generation);
+    store.begin(&mut state)?;
+    store.write(&mut state)
+}
+
 #[test]
 fn what_was_written_is_read_by_the_next() {
     for platform in [Platform::with_counter(), Platform::without_counter(1)] {
@@ -108,6 +119,7 @@ fn what_was_written_is_read_by_the_next() {
         {
             let store = platform.store(&path).unwrap();
             assert!(store.read().unwrap().is_none());
+            store.begin(&mut written).unwrap();
             store.write(&mut written).unwrap();
         }
         let read = platform.store(&path).unwrap().read().unwrap().unwrap();
@@ -120,11 +132,7 @@ fn what_was_written_is_read_by_the_next() {
 #[test]
 fn another_platform_does_not_open_it_and_leaves_it_alone() {
     let (_directory, path) = directory();
-    Platform::without_counter(1)
-        .store(&path)
-        .unwrap()
-        .write(&mut state(1))
-        .unwrap();
+    write(&Platform::without_counter(1).store(&path).unwrap(), 1).unwrap();
     let before = fs::read(&path).unwrap();
     let other = Platform::without_counter(2).store(&path).unwrap();
     assert!(matches!(other.read(), Err(StateError::NotOurs { .. })));
@@ -137,9 +145,9 @@ fn an_old_copy_is_refused_where_there_is_a_counter_and_undetected_where_there_is
     let platform = Platform::with_counter();
     let store = platform.store(&path).unwrap();
     assert_eq!(store.rollback(), Rollback::Refused);
-    store.write(&mut state(1)).unwrap();
+    write(&store, 1).unwrap();
     let old = fs::read(&path).unwrap();
-    store.write(&mut state(2)).unwrap();
+    write(&store, 2).unwrap();
     assert_eq!(store.read().unwrap().unwrap().generation, 2);
     fs::write(&path, &old).unwrap();
     let refused = store.read().err().unwrap();
@@ -159,9 +167,9 @@ fn an_old_copy_is_refused_where_there_is_a_counter_and_undetected_where_there_is
     let (_directory, path) = directory();
     let store = Platform::without_counter(1).store(&path).unwrap();
     assert_eq!(store.rollback(), Rollback::Undetected);
-    store.write(&mut state(1)).unwrap();
+    write(&store, 1).unwrap();
     let old = fs::read(&path).unwrap();
-    store.write(&mut state(2)).unwrap();
+    write(&store, 2).unwrap();
     fs::write(&path, &old).unwrap();
     assert_eq!(store.read().unwrap().unwrap().generation, 1);
 }
@@ -171,14 +179,18 @@ fn a_writer_killed_before_it_counts_is_completed_and_leaves_no_way_back() {
     let (_directory, path) = directory();
     let platform = Platform::with_counter();
     let store = platform.store(&path).unwrap();
-    store.write(&mut state(1)).unwrap();
+    write(&store, 1).unwrap();
     let old = fs::read(&path).unwrap();
     platform.counts_left.store(0, Ordering::SeqCst);
     assert!(matches!(
-        store.write(&mut state(2)),
+        write(&store, 2),
         Err(StateError::Seal(SealError::Tee { .. }))
     ));
     platform.counts_left.store(9, Ordering::SeqCst);
+    // Nothing else gets the number that this one has.
+    assert!(matches!(write(&store, 3), Err(StateError::Uncertain { .. })));
+    drop(store);
+    let store = platform.store(&path).unwrap();
     assert_eq!(store.read().unwrap().unwrap().generation, 2);
     assert_eq!(platform.read().unwrap(), 42, "the count was made up for");
     fs::write(&path, &old).unwrap();
@@ -186,11 +198,36 @@ fn a_writer_killed_before_it_counts_is_completed_and_leaves_no_way_back() {
 }
 
 #[test]
+fn an_enclave_whose_state_was_copied_and_went_on_elsewhere_cannot_make_its_own_the_newest() {
+    let (_directory, path) = directory();
+    let platform = Platform::with_counter();
+    let here = platform.store(&path).unwrap();
+    write(&here, 1).unwrap();
+    let mut mine = here.read().unwrap().unwrap();
+    let (_elsewhere, copy) = directory();
+    fs::copy(&path, &copy).unwrap();
+    let there = platform.store(&copy).unwrap();
+    let mut theirs = there.read().unwrap().unwrap();
+    there.write(&mut theirs).unwrap();
+    let before = fs::read(&path).unwrap();
+    assert!(matches!(
+        here.write(&mut mine),
+        Err(StateError::OldCopy {
+            found: 41,
+            counter: 42,
+            ..
+        })
+    ));
+    assert_eq!(fs::read(&path).unwrap(), before);
+    there.write(&mut theirs).unwrap();
+}
+
+#[test]
 fn a_counter_that_was_reset_is_refused_by_name() {
     let (_directory, path) = directory();
     let platform = Platform::with_counter();
     let store = platform.store(&path).unwrap();
-    store.write(&mut state(1)).unwrap();
+    write(&store, 1).unwrap();
     for now in [0, 39] {
         platform.counter.as_ref().unwrap().store(now, Ordering::SeqCst);
         let refused = store.read().err().unwrap();
@@ -204,10 +241,7 @@ fn a_counter_that_was_reset_is_refused_by_name() {
         .as_ref()
         .unwrap()
         .store(u64::MAX, Ordering::SeqCst);
-    assert!(matches!(
-        store.write(&mut state(1)),
-        Err(StateError::Exhausted { .. })
-    ));
+    assert!(matches!(write(&store, 1), Err(StateError::Exhausted { .. })));
 }
 
 #[test]
@@ -266,7 +300,7 @@ fn a_link_is_not_followed() {
     std::os::unix::fs::symlink(&target, &path).unwrap();
     let store = Platform::without_counter(1).store(&path).unwrap();
     assert!(matches!(store.read(), Err(StateError::Io { action: "read", .. })));
-    store.write(&mut state(1)).unwrap();
+    write(&store, 1).unwrap();
     assert_eq!(fs::read(&target).unwrap(), b"another's");
     assert_eq!(store.read().unwrap().unwrap().generation, 1);
 }

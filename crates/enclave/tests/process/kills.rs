@@ -37,7 +37,7 @@ impl Seen {
                 self.boots.insert(rotated.identity.boot);
                 self.keys.insert(rotated.identity.tee_key);
             }
-            Reply::Provisioned { secret } => self.secret = Some(secret),
+            Reply::Provisioned { sealed } => self.secret = Some(sealed),
             Reply::Evidence(_) => {}
             other => panic!("{other:?}"),
         }

@@ -62,10 +62,7 @@ impl Attester for KeystoneAttester {
 
     fn attest(&self, report_data: &ReportData) -> Result<RawEvidence, AttestError> {
         let mut enclave = self.load()?;
-        let mut shared = enclave
-            .map_shared(SHARED_LEN)
-            .map_err(|source| failed("map the shared memory of", source))?;
-        let mut report = run(&mut enclave, &mut shared, report_data)?;
+        let mut report = run(&mut enclave, report_data)?;
         let parsed = parse_report(&report).map_err(|fault| malformed(format!("its report: {fault}")))?;
         if parsed.data != report_data.as_bytes() {
             return Err(AttestError::WrongReportData {
@@ -111,11 +108,7 @@ impl KeystoneAttester {
 }
 
 /// Runs the enclave to its end, and gives the report that it made for `report_data`.
-fn run(
-    enclave: &mut Enclave,
-    shared: &mut SharedMapping,
-    report_data: &ReportData,
-) -> Result<Vec<u8>, AttestError> {
+fn run(enclave: &mut Enclave, report_data: &ReportData) -> Result<Vec<u8>, AttestError> {
     const ENDED: u64 = 0;
     const INTERRUPTED: u64 = 100_002;
     const EDGE_CALL: u64 = 100_011;
@@ -138,7 +131,12 @@ fn run(
             Stopped {
                 error: INTERRUPTED, ..
             } => {}
-            Stopped { error: EDGE_CALL, .. } => serve(shared, report_data, &mut report)?,
+            Stopped { error: EDGE_CALL, .. } => {
+                let shared = enclave
+                    .shared()
+                    .map_err(|source| failed("map the shared memory of", source))?;
+                serve(shared, report_data, &mut report)?;
+            }
             Stopped { error, .. } => {
                 return Err(AttestError::Refused {
                     interface: format!("the security monitor behind {DEVICE}"),

@@ -215,4 +215,8 @@ impl Counter for TpmCounter {
         }
         Ok(after)
     }
+
+    fn outlives_restore(&self) -> bool {
+        true
+    }
 }

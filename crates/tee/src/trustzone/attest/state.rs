@@ -195,6 +195,11 @@ impl Counter for StateSealer {
     fn advance(&self) -> Result<u64, SealError> {
         self.call("advance its counter", || number(COUNTER_ADVANCE))
     }
+
+    /// Storage in the normal world's file system can be put back whole.
+    fn outlives_restore(&self) -> bool {
+        matches!(self.storage, Storage::Rpmb)
+    }
 }
 
 /// A command that gives two numbers.

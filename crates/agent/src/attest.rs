@@ -1,7 +1,7 @@
 //! Evidence for a relying party that asks from outside, from an enclave that is started for it.
 
-use nautilus_core::{Challenge, Evidence, EvidenceFile, Purpose};
-use nautilus_enclave::{Reply, Request};
+use nautilus_core::{Challenge, Evidence, EvidenceFile, NodeId, Purpose};
+use nautilus_enclave::{AttestedEvidence, Identity, Reply, Request};
 
 use crate::clock::NodeClock;
 use crate::enclave_manager::{Launch, ManagerError};
@@ -47,16 +47,31 @@ async fn exchange(
     let Reply::Evidence(attested) = enclave.request(&Request::Attest { purpose, challenge }).await? else {
         return Err(EnclaveError::WrongReply.into());
     };
-    bound_user_data(&facts, &attested.user_data, node, purpose)?;
+    evidence_file(launch, &facts, node, *attested, purpose, challenge)
+}
+
+/// What an enclave answered, as a file, if it binds what that enclave should bind.
+///
+/// # Errors
+/// If it binds something else, or the endorsements are not usable.
+pub(crate) fn evidence_file(
+    launch: &Launch,
+    enclave: &Identity,
+    node: NodeId,
+    attested: AttestedEvidence,
+    purpose: Purpose,
+    challenge: Challenge,
+) -> Result<EvidenceFile, AgentError> {
+    bound_user_data(enclave, &attested.user_data, node, purpose)?;
     Ok(EvidenceFile {
         evidence: Evidence {
-            tee: facts.tee,
+            tee: enclave.tee,
             bytes: attested.evidence,
             user_data: Some(attested.user_data),
             event_log: attested.event_log,
         },
         challenge,
-        endorsements: with_simulated(attested.endorsements, facts.tee, launch.simulated.as_deref())?,
+        endorsements: with_simulated(attested.endorsements, enclave.tee, launch.simulated.as_deref())?,
         created_at: NodeClock::wall(),
     })
 }

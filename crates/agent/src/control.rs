@@ -198,6 +198,7 @@ impl Commands {
             Command::EnclaveList {} => done(Ok(manager.list())),
             Command::EnclaveSuspend { name } => done(manager.suspend(&name).await.map_err(Failed::from)),
             Command::EnclaveResume { name } => done(manager.resume(&name).await.map_err(Failed::from)),
+            Command::EnclaveRotate { name } => done(manager.rotate(&name).await.map_err(Failed::from)),
             Command::EnclaveTerminate { name, force } => {
                 let force = if force { Force::Yes } else { Force::No };
                 done(manager.terminate(&name, force).await.map_err(Failed::from))

@@ -39,6 +39,7 @@ pub(crate) use self::link::is_suspended;
 pub use self::name::{EnclaveName, NameError};
 pub use self::status::{EnclaveStatus, IllegalTransition};
 use crate::event::EventSink;
+use crate::key_manager::RotationSchedule;
 use crate::task::AbortOnDrop;
 
 /// Most enclaves at once, `node` among them: each is a process with its own locked memory.
@@ -52,6 +53,7 @@ pub struct EnclaveManager(Arc<Inner>);
 
 struct Inner {
     launch: Launch,
+    rotation: RotationSchedule,
     events: EventSink,
     enclaves: Mutex<BTreeMap<EnclaveName, Managed>>,
 }
@@ -63,10 +65,11 @@ struct Managed {
 }
 
 impl EnclaveManager {
-    /// A manager without enclaves.
-    pub fn new(launch: Launch, events: EventSink) -> Self {
+    /// A manager without enclaves. Those that it will have replace their keys on `rotation`'s schedule.
+    pub fn new(launch: Launch, rotation: RotationSchedule, events: EventSink) -> Self {
         Self(Arc::new(Inner {
             launch,
+            rotation,
             events,
             enclaves: Mutex::default(),
         }))
@@ -75,6 +78,11 @@ impl EnclaveManager {
     /// How enclaves are started.
     pub fn launch(&self) -> &Launch {
         &self.0.launch
+    }
+
+    /// When keys are replaced without being asked for.
+    pub(crate) fn rotation(&self) -> RotationSchedule {
+        self.0.rotation
     }
 
     /// Takes a name, and gives what drives the enclave of that name. Nothing runs yet.
@@ -123,6 +131,15 @@ impl EnclaveManager {
     /// If there is none of that name, or it is not suspended.
     pub async fn resume(&self, name: &EnclaveName) -> Result<EnclaveInstance, ManagerError> {
         self.order(name, OrderKind::Resume).await
+    }
+
+    /// Has an enclave replace its keys, which starts a new boot of it, and attest anew. Its open window is closed and
+    /// settled first.
+    ///
+    /// # Errors
+    /// If there is none of that name, it does not run, it cannot do it now, or it is not attested again.
+    pub async fn rotate(&self, name: &EnclaveName) -> Result<EnclaveInstance, ManagerError> {
+        self.order(name, OrderKind::Rotate).await
     }
 
     /// Ends an enclave for good; its name is free again. Without it the node has nothing to do, so that the end of

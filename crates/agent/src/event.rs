@@ -1,10 +1,10 @@
 //! What happens on a node, as the lines of `nautilus up` and the node page show it.
 
 use nautilus_core::{
-    AppraisalVerdict, Assurance, BootId, Digest32, EvidenceId, NodeId, PublicKey, SuiAddress, TeeKind,
-    UnixMillis,
+    AppraisalVerdict, Assurance, BootId, Digest32, EvidenceId, NodeId, PublicKey, Signature, SuiAddress,
+    TeeKind, UnixMillis,
 };
-use nautilus_proof::{PerformanceProof, SignedSample};
+use nautilus_proof::{KeyRotation, PerformanceProof, SignedSample};
 use serde::Serialize;
 
 pub use crate::enclave_manager::EnclaveStatus;
@@ -40,8 +40,19 @@ pub enum What {
     },
     /// An enclave changed its state.
     Enclave(EnclaveFacts),
+    /// The node's enclave took the secrets that its key broker released.
+    Provisioned {
+        /// The enclave.
+        name: EnclaveName,
+        /// Where the broker is.
+        broker: String,
+        /// What it took; their values are the enclave's alone.
+        secrets: Vec<ProvisionedSecret>,
+    },
     /// Boot evidence was made, verified and appraised.
     Boot(Box<BootFacts>),
+    /// An enclave replaced its keys, which starts a new boot of it.
+    Rotated(Box<RotationFacts>),
     /// A sample was measured, and signed in the enclave.
     Sample(Box<SignedSample>),
     /// A window was proven and the proof verified.
@@ -117,6 +128,26 @@ pub struct EnclaveFacts {
     /// Why it is in this state, where that is not the usual course.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// A secret that an enclave took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProvisionedSecret {
+    /// What it is called.
+    pub name: String,
+    /// SHA-256 of what was sealed, as the enclave says: its sender can tell that it arrived, and nobody what it is.
+    pub sealed: Digest32,
+}
+
+/// Keys that were replaced, and that the old signing key says so.
+#[derive(Clone, Debug, Serialize)]
+pub struct RotationFacts {
+    /// The enclave.
+    pub name: EnclaveName,
+    /// What the old key signed: itself, its successor, the new boot, and when.
+    pub rotation: KeyRotation,
+    /// The old key's signature over it.
+    pub signature: Signature,
 }
 
 /// A boot attestation and its verdict.

@@ -3,6 +3,7 @@
 //!
 //! The enclave's own keys never come here: it makes, keeps and replaces them, and is told when.
 
+mod due;
 mod provision;
 mod seal;
 
@@ -10,11 +11,16 @@ use std::time::Duration;
 
 use nautilus_core::UnixMillis;
 
+pub(crate) use due::RotationDue;
 pub use provision::{ProvisionError, provision};
 pub use seal::{SealSample, SealSigner};
 
 /// How long an enclave signs with the same keys, unless somebody says otherwise.
 pub const DEFAULT_ROTATION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Limits of how often it is looked whether keys are due.
+const SHORTEST_LOOK: Duration = Duration::from_millis(100);
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
 
 /// When the enclave's keys are due to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +38,11 @@ impl RotationSchedule {
     /// stay what their evidence says they are.
     pub fn is_due(&self, made_at: UnixMillis, now: UnixMillis) -> bool {
         Duration::from_millis(now.since(made_at)) >= self.every
+    }
+
+    /// How often to look whether keys are due.
+    pub(crate) fn look(&self) -> Duration {
+        self.every.clamp(SHORTEST_LOOK, LONGEST_LOOK)
     }
 }
 

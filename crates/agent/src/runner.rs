@@ -2,10 +2,13 @@
 
 mod error;
 mod evidence;
+mod provision;
+mod rotation;
 mod sampling;
 mod stop;
 mod window;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +29,11 @@ use crate::backoff::Backoff;
 use crate::clock::NodeClock;
 use crate::control::{Commands, Control};
 use crate::enclave_manager::{
-    Driver, EnclaveManager, EnclaveName, EnclaveStatus, Launch, LaunchCheck, Life, ManagerError, Order,
+    Driver, EnclaveManager, EnclaveName, EnclaveStatus, Entry, Launch, LaunchCheck, Life, ManagerError, Order,
 };
 use crate::event::{Event, EventSink, What};
 use crate::identity::NodeIdentity;
+use crate::key_manager::{RotationDue, RotationSchedule};
 use crate::submitter::Submitter;
 use crate::verifier_client::VerifierClient;
 
@@ -51,6 +55,10 @@ pub struct Settings {
     pub enclave_image: PathBuf,
     /// URL of the verifier.
     pub verifier: String,
+    /// URL of the key broker that the enclave gets secrets from; none for an enclave without.
+    pub key_broker: Option<String>,
+    /// When enclaves replace their keys without being asked for.
+    pub rotation: RotationSchedule,
     /// Time between samples.
     pub interval: Duration,
     /// Length of a window; ends with the first sample that is due after it.
@@ -96,6 +104,12 @@ enum BootEnd {
     Lost(String),
 }
 
+impl BootEnd {
+    fn of_refused_log() -> Self {
+        Self::Lost("the ledger does not go on with this boot's log".to_owned())
+    }
+}
+
 /// The node's agent.
 pub struct Agent {
     settings: Settings,
@@ -126,7 +140,7 @@ impl Agent {
             directory: settings.directory.clone(),
             check: grounds.launch_check,
         };
-        let manager = EnclaveManager::new(launch, Arc::clone(&events));
+        let manager = EnclaveManager::new(launch, settings.rotation, Arc::clone(&events));
         let pipeline = Pipeline {
             manager: manager.clone(),
             identity: Arc::clone(&identity),
@@ -304,8 +318,8 @@ impl Agent {
             Some(Err(error)) if error.may_pass() => return Ok(BootEnd::Lost(told(&error))),
             Some(life) => life?,
         };
-        let boot = life.identity().boot;
         let end = self.attested_life(driver, &mut life, stop).await;
+        let boot = life.identity().boot;
         let entry = Arc::clone(life.entry());
         life.stop().await;
         self.service.forget(boot);
@@ -333,27 +347,22 @@ impl Agent {
         stop: &mut watch::Receiver<bool>,
     ) -> Result<BootEnd, AgentError> {
         let entry = Arc::clone(life.entry());
-        let attested = until_stop(
-            stop,
-            self.persist(async || self.attest(&entry, Purpose::Boot).await),
-        );
-        let attested = tokio::select! {
-            attested = attested => attested,
-            order = driver.terminated_while_down() => return Ok(BootEnd::Terminated(order)),
+        if let ControlFlow::Break(end) = unless_ended(driver, stop, self.provision(&entry)).await? {
+            return Ok(end);
+        }
+        let expires_at = match self.attest_boot(&entry, driver, stop).await? {
+            ControlFlow::Continue(expires_at) => expires_at,
+            ControlFlow::Break(end) => return Ok(end),
         };
-        let Some(expires_at) = attested.transpose()? else {
-            return Ok(BootEnd::Stopped);
-        };
-        entry
-            .enter(EnclaveStatus::Attested, None)
-            .map_err(ManagerError::from)?;
         let mut submitter = Submitter::start(self.verifier.clone(), Arc::clone(&self.events));
         let mut suspended = self.suspended;
+        let due = RotationDue::of(self.settings.rotation, life.identity(), NodeClock::wall());
         let sampling = Sampling {
             agent: self,
             life,
             submitter: &mut submitter,
             expires_at,
+            due,
             stop,
             suspended: &mut suspended,
         };
@@ -366,6 +375,23 @@ impl Agent {
         end
     }
 
+    /// Has the verifier accept evidence of a new boot. Gives until when its verdict holds.
+    async fn attest_boot(
+        &self,
+        entry: &Entry,
+        driver: &mut Driver,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<ControlFlow<BootEnd, UnixMillis>, AgentError> {
+        let attested = self.persist(async || self.attest(entry, Purpose::Boot).await);
+        let attested = unless_ended(driver, stop, attested).await?;
+        if attested.is_continue() {
+            entry
+                .enter(EnclaveStatus::Attested, None)
+                .map_err(ManagerError::from)?;
+        }
+        Ok(attested)
+    }
+
     fn warn(&self, detail: String) {
         self.emit(What::Warning { detail });
     }
@@ -375,6 +401,21 @@ impl Agent {
             at: NodeClock::wall(),
             what,
         });
+    }
+}
+
+/// What `work` gives, unless the node stops or the enclave is told to terminate before.
+async fn unless_ended<T>(
+    driver: &mut Driver,
+    stop: &mut watch::Receiver<bool>,
+    work: impl Future<Output = Result<T, AgentError>>,
+) -> Result<ControlFlow<BootEnd, T>, AgentError> {
+    tokio::select! {
+        done = until_stop(stop, work) => match done {
+            Some(done) => done.map(ControlFlow::Continue),
+            None => Ok(ControlFlow::Break(BootEnd::Stopped)),
+        },
+        order = driver.terminated_while_down() => Ok(ControlFlow::Break(BootEnd::Terminated(order))),
     }
 }
 

@@ -94,6 +94,11 @@ impl Submitter {
         self.totals.borrow().handled == self.queued
     }
 
+    /// Whether a proof was refused: see [`Self::refused`].
+    pub(crate) fn is_refused(&self) -> bool {
+        *self.refused.borrow()
+    }
+
     /// Waits until no proof is on its way, or none can be settled any more.
     pub(crate) async fn idle(&mut self) {
         let queued = self.queued;

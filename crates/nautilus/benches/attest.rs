@@ -16,6 +16,7 @@ use nautilus_agent::attestation_service::{
 };
 use nautilus_agent::enclave_manager::{Expected, LaunchCheck};
 use nautilus_agent::event::{EnclaveStatus, EventSink, What};
+use nautilus_agent::key_manager::{DEFAULT_ROTATION, RotationSchedule};
 use nautilus_agent::runner::{Agent, Grounds, Settings};
 use nautilus_core::{
     Binding, Digest32, Evidence, EvidenceFile, Measurement, Policy, PolicyId, Purpose, TeeKind, TrustAnchors,
@@ -239,6 +240,8 @@ impl Node {
             quote_provider: None,
             enclave_image: image,
             verifier: url,
+            key_broker: None,
+            rotation: RotationSchedule::every(DEFAULT_ROTATION),
             // Nothing else is to be measured than attestation.
             interval: Duration::from_secs(3600),
             window: Duration::from_secs(3600),

@@ -9,6 +9,7 @@ pub mod endorsements;
 pub mod enroll;
 pub mod ledger;
 pub mod measure;
+pub mod metrics;
 pub mod policy;
 pub mod proof;
 pub mod up;

@@ -25,6 +25,9 @@ mod ledger;
 #[path = "cli/measure.rs"]
 mod measure;
 #[cfg(test)]
+#[path = "cli/metrics.rs"]
+mod metrics;
+#[cfg(test)]
 #[path = "cli/policy.rs"]
 mod policy;
 #[cfg(test)]

@@ -22,6 +22,12 @@ mod node;
 #[path = "support/program.rs"]
 mod program;
 #[cfg(test)]
+#[path = "up/provision.rs"]
+mod provision;
+#[cfg(test)]
+#[path = "up/rotation.rs"]
+mod rotation;
+#[cfg(test)]
 #[path = "up/stop.rs"]
 mod stop;
 #[cfg(test)]

@@ -10,5 +10,8 @@ mod http;
 #[path = "network/proofs.rs"]
 mod proofs;
 #[cfg(test)]
+#[path = "network/secrets.rs"]
+mod secrets;
+#[cfg(test)]
 #[path = "network/world.rs"]
 mod world;

@@ -64,6 +64,12 @@ impl Producer for Pipeline {
             });
         }
         let entry = self.manager.find(enclave)?;
+        let status = entry.instance().status;
+        if matches!(status, EnclaveStatus::Suspended | EnclaveStatus::Error) {
+            // Not even what it answered before.
+            let name = entry.name().clone();
+            return Err(ManagerError::NotRunning { name, status }.into());
+        }
         let boot = entry.boot()?;
         Ok(EnclaveNow { boot, policy: id })
     }

@@ -26,6 +26,11 @@ pub enum Command {
         /// Its name.
         name: EnclaveName,
     },
+    /// Have an enclave replace its keys, and attest anew.
+    EnclaveRotate {
+        /// Its name.
+        name: EnclaveName,
+    },
     /// End an enclave for good.
     EnclaveTerminate {
         /// Its name.

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::life::Life;
 use super::{EnclaveInstance, EnclaveManager, EnclaveStatus, Entry, ManagerError};
+use crate::key_manager::RotationSchedule;
 
 /// What a driver is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(crate) enum OrderKind {
     Suspend,
     /// Sign again.
     Resume,
+    /// Replace the keys.
+    Rotate,
     /// End for good.
     Terminate,
 }
@@ -63,6 +66,11 @@ impl Driver {
     /// If the image must not run, or the process is not usable.
     pub(crate) async fn boot(&self, node: NodeId) -> Result<Life, ManagerError> {
         Life::boot(&self.manager.0.launch, Arc::clone(&self.entry), node).await
+    }
+
+    /// When keys are replaced without being asked for.
+    pub(crate) fn rotation(&self) -> RotationSchedule {
+        self.manager.rotation()
     }
 
     /// The next order.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::clock::NodeClock;
 use crate::enclave_process::Notes;
-use crate::event::{EnclaveFacts, Event, EventSink, What};
+use crate::event::{EnclaveFacts, Event, EventSink, RotationFacts, What};
 
 /// Orders that wait for a driver at most.
 const MAX_ORDERS: usize = 4;
@@ -103,7 +103,10 @@ impl Entry {
     pub(crate) fn instance(&self) -> EnclaveInstance {
         let state = self.lock();
         let mut instance = state.instance.clone();
-        if let Some(Pulse { vitals, at }) = state.running.as_ref().and_then(|running| running.link.pulse()) {
+        let pulse = state.running.as_ref().and_then(|running| running.link.pulse());
+        // A rotation starts a boot whose first heartbeat is yet to come.
+        let pulse = pulse.filter(|pulse| Some(pulse.vitals.boot) == instance.boot_id);
+        if let Some(Pulse { vitals, at }) = pulse {
             instance.performance_data.windows = vitals.windows;
             instance.performance_data.samples = vitals.samples;
             instance.performance_data.last_heartbeat = Some(at);
@@ -172,6 +175,34 @@ impl Entry {
         self.enter(EnclaveStatus::Initialized, None)
     }
 
+    /// It replaced its keys: another boot, which has no evidence yet.
+    pub(super) fn rotated(&self, identity: Identity, facts: RotationFacts) -> Result<(), IllegalTransition> {
+        (self.events)(Event {
+            at: NodeClock::wall(),
+            what: What::Rotated(Box::new(facts)),
+        });
+        let mut state = self.lock();
+        let State { instance, running } = &mut *state;
+        let reason = instance
+            .tee_key
+            .map(|retired| format!("its keys were rotated; {retired} signs no more"));
+        instance.boot_id = Some(identity.boot);
+        instance.tee_key = Some(identity.tee_key);
+        instance.secure_channel = Some(SecureChannel {
+            channel_key: identity.channel_key,
+        });
+        instance.measurements = None;
+        instance.last_attestation = None;
+        instance.performance_data.windows = 0;
+        instance.performance_data.samples = 0;
+        if let Some(running) = running {
+            running.identity = identity;
+        }
+        drop(state);
+        self.displace(false);
+        self.enter(EnclaveStatus::Initialized, reason)
+    }
+
     /// Evidence of it was accepted.
     pub(crate) fn measured(&self, measurements: EnclaveMeasurements, at: UnixMillis) {
         let mut state = self.lock();
@@ -221,6 +252,14 @@ impl Entry {
                 },
             });
         })
+    }
+
+    /// Tells of what is not as it should be.
+    pub(super) fn warn(&self, detail: String) {
+        (self.events)(Event {
+            at: NodeClock::wall(),
+            what: What::Warning { detail },
+        });
     }
 
     /// Has the driver do something.

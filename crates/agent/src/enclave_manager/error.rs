@@ -78,6 +78,22 @@ pub enum ManagerError {
         /// Why not.
         why: String,
     },
+    /// Its keys were not replaced, and are what they were.
+    #[error("keys of enclave `{name}` were not rotated: {why}")]
+    NotRotated {
+        /// Its name.
+        name: EnclaveName,
+        /// Why not.
+        why: String,
+    },
+    /// What it says of its new keys is not true of a rotation.
+    #[error("enclave `{name}` rotated its keys without the word of the old ones: {what}")]
+    BadRotation {
+        /// Its name.
+        name: EnclaveName,
+        /// What does not hold.
+        what: &'static str,
+    },
     /// The system has no randomness.
     #[error("no randomness: {0}")]
     Random(getrandom::Error),
@@ -100,6 +116,8 @@ impl ManagerError {
             Self::Enclave(_) => "enclave_unusable",
             Self::NoAnswer { .. } => "timeout",
             Self::NotAttested { .. } => "not_attested",
+            Self::NotRotated { .. } => "not_rotated",
+            Self::BadRotation { .. } => "rotation_invalid",
             Self::Random(_) => "internal",
         }
     }

@@ -139,6 +139,10 @@ impl Worker {
                         self.process.stop().await;
                         return "nobody needs it any more".to_owned();
                     };
+                    if reply.is_closed() {
+                        // Nobody waits for it, and the enclave was not asked yet.
+                        continue;
+                    }
                     let answer = self.ask(&request).await;
                     let fatal = answer.as_ref().err().filter(|error| !matches!(error, EnclaveError::Refused(_))).map(|error| told(error));
                     // The asker may have given up.

@@ -67,7 +67,8 @@ impl EnclaveStatus {
     pub const fn enter(self, to: Self) -> Result<Self, IllegalTransition> {
         use EnclaveStatus::{Attested, Created, Error, Initialized, Running, Suspended, Terminated};
         match (self, to) {
-            (Created, Initialized)
+            // Keys that were replaced are those of a new boot, which has to be attested.
+            (Created | Running, Initialized)
             | (Initialized, Attested)
             | (Attested | Suspended, Running)
             | (Running, Suspended)
@@ -115,6 +116,7 @@ mod tests {
                 (Attested, Running),
                 (Attested, Terminated),
                 (Attested, Error),
+                (Running, Initialized),
                 (Running, Suspended),
                 (Running, Terminated),
                 (Running, Error),

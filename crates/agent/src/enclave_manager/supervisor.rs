@@ -6,13 +6,16 @@ use std::time::Duration;
 use nautilus_core::{NodeId, Purpose};
 use nautilus_verifier::told;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, interval, sleep};
 
 use super::{
-    Driver, EnclaveInstance, EnclaveManager, EnclaveName, EnclaveStatus, Life, ManagerError, Order, OrderKind,
+    Driver, EnclaveInstance, EnclaveManager, EnclaveName, EnclaveStatus, Entry, Life, ManagerError, Order,
+    OrderKind,
 };
 use crate::attestation_service::AttestationService;
 use crate::backoff::Backoff;
+use crate::clock::NodeClock;
+use crate::key_manager::RotationDue;
 use crate::task::AbortOnDrop;
 
 /// Boots on end that do not last, before an enclave is left in `error`.
@@ -104,8 +107,8 @@ impl Supervisor {
             Ok(life) => life,
             Err(error) => return End::Lost(error),
         };
-        let boot = life.identity().boot;
         let end = self.attested_life(&mut life).await;
+        let boot = life.identity().boot;
         life.stop().await;
         self.service.forget(boot);
         end.unwrap_or_else(|error| {
@@ -120,33 +123,57 @@ impl Supervisor {
 
     async fn attested_life(&mut self, life: &mut Life) -> Result<End, ManagerError> {
         let entry = Arc::clone(life.entry());
-        let name = entry.name().clone();
-        let not_attested = |why: String| ManagerError::NotAttested {
-            name: name.clone(),
-            why,
-        };
-        let answered = tokio::select! {
-            answered = self.service.for_agent(name.as_str(), Purpose::Workload) => answered,
-            order = self.driver.terminated_while_down() => return Ok(End::Terminated(order)),
-        };
-        let answer = answered.map_err(|error| not_attested(told(&error)))?;
-        if !answer.response.verified {
-            let why = answer.response.error.clone().unwrap_or_default();
-            return Err(not_attested(why));
+        if let Some(order) = self.attest(&entry).await? {
+            return Ok(End::Terminated(order));
         }
-        entry.enter(EnclaveStatus::Attested, None)?;
-        entry.enter(EnclaveStatus::Running, None)?;
         if self.suspended {
             life.suspend().await?;
         }
         if let Some(first) = self.first.take() {
             let _received = first.send(Ok(entry.instance()));
         }
+        let schedule = self.driver.rotation();
+        let mut due = RotationDue::of(schedule, life.identity(), NodeClock::wall());
+        let mut looks = interval(schedule.look());
         loop {
             tokio::select! {
+                _ = looks.tick() => {
+                    let now = NodeClock::wall();
+                    if self.suspended || !due.is_now(now) {
+                        continue;
+                    }
+                    match self.rotate(life).await {
+                        Ok(None) => due.start_over(life.identity(), now),
+                        Ok(Some(order)) => return Ok(End::Terminated(order)),
+                        Err(error @ ManagerError::NotRotated { .. }) => {
+                            due.put_off(now);
+                            entry.warn(format!("{}: trying again in a minute", told(&error)));
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
                 why = life.ended() => return Err(crate::enclave_process::EnclaveError::Gone(why.to_string()).into()),
                 order = self.driver.order() => match order.kind {
                     OrderKind::Terminate => return Ok(End::Terminated(order)),
+                    OrderKind::Rotate if self.suspended => order.answer(Err(ManagerError::NotRunning {
+                        name: entry.name().clone(),
+                        status: EnclaveStatus::Suspended,
+                    })),
+                    OrderKind::Rotate => match self.rotate(life).await {
+                        Ok(None) => {
+                            due.start_over(life.identity(), NodeClock::wall());
+                            order.answer(Ok(entry.instance()));
+                        }
+                        Ok(Some(end)) => return Ok(End::Terminated(end)),
+                        Err(error @ ManagerError::NotRotated { .. }) => order.answer(Err(error)),
+                        Err(error) => {
+                            order.answer(Err(ManagerError::NotAttested {
+                                name: entry.name().clone(),
+                                why: told(&error),
+                            }));
+                            return Err(error);
+                        }
+                    },
                     OrderKind::Suspend => {
                         let done = life.suspend().await;
                         self.suspended |= done.is_ok();
@@ -160,5 +187,35 @@ impl Supervisor {
                 },
             }
         }
+    }
+
+    /// Has the enclave attested for workloads, after which it runs. An order if it was told to terminate meanwhile.
+    async fn attest(&mut self, entry: &Entry) -> Result<Option<Order>, ManagerError> {
+        let name = entry.name();
+        let not_attested = |why: String| ManagerError::NotAttested {
+            name: name.clone(),
+            why,
+        };
+        let answered = tokio::select! {
+            answered = self.service.for_agent(name.as_str(), Purpose::Workload) => answered,
+            order = self.driver.terminated_while_down() => return Ok(Some(order)),
+        };
+        let answer = answered.map_err(|error| not_attested(told(&error)))?;
+        if !answer.response.verified {
+            let why = answer.response.error.clone().unwrap_or_default();
+            return Err(not_attested(why));
+        }
+        entry.enter(EnclaveStatus::Attested, None)?;
+        entry.enter(EnclaveStatus::Running, None)?;
+        Ok(None)
+    }
+
+    /// Has the enclave replace its keys, and attested anew. An order if it was told to terminate meanwhile.
+    async fn rotate(&mut self, life: &mut Life) -> Result<Option<Order>, ManagerError> {
+        let before = life.identity().boot;
+        life.rotate(self.node, NodeClock::wall()).await?;
+        self.service.forget(before);
+        let entry = Arc::clone(life.entry());
+        self.attest(&entry).await
     }
 }

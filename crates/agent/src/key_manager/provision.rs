@@ -2,9 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use nautilus_core::{BoundUserData, Challenge, Digest32, EvidenceFile, Purpose};
+use nautilus_core::{BoundUserData, Challenge, Digest32, EvidenceFile, PublicKey, Purpose};
 use nautilus_proof::Registration;
-use nautilus_verifier::api::{AttestationRequest, RegisterRequest, Registered};
+use nautilus_verifier::api::{AttestationRequest, RegisterRequest};
 
 use crate::identity::NodeIdentity;
 use crate::verifier_client::{VerifierClient, VerifierError};
@@ -15,12 +15,18 @@ pub enum ProvisionError<E> {
     /// The broker gave no success.
     #[error("the key broker released nothing")]
     Broker(#[from] VerifierError),
+    /// The broker accepted the evidence, and has no secret.
+    #[error("the key broker has no secrets")]
+    Nothing,
     /// What the broker sent is no sealed secret.
     #[error("the key broker sent secret `{name}` in a form that is not base64")]
     Malformed {
         /// What it is called.
         name: String,
     },
+    /// The broker's challenge is another verifier's, for another node, or for another purpose.
+    #[error("the key broker's challenge is not its own, for this node and the purpose `workload`")]
+    ForeignChallenge,
     /// The evidence binds something else than the enclave's user data.
     #[error("the enclave's evidence comes without user data in canonical form")]
     NoUserData,
@@ -29,8 +35,8 @@ pub enum ProvisionError<E> {
     Enclave(#[source] E),
 }
 
-/// Has the enclave attest to the broker, and hands it what the broker releases. Gives name and SHA-256 of each secret
-/// that the enclave took.
+/// Has the enclave attest to the broker, and hands it what the broker releases. Gives the name of each secret that
+/// the enclave took, and SHA-256 of what was sealed.
 ///
 /// # Errors
 /// If the broker releases nothing, or the enclave does not take part. What it took until then it keeps.
@@ -40,9 +46,13 @@ pub async fn provision<E>(
     mut attest: impl AsyncFnMut(Purpose, Challenge) -> Result<EvidenceFile, E>,
     mut take: impl AsyncFnMut(String, Vec<u8>) -> Result<Digest32, E>,
 ) -> Result<Vec<(String, Digest32)>, ProvisionError<E>> {
-    introduce(broker, identity).await?;
+    let verifier = introduce(broker, identity).await?;
     let terms = broker.challenge(identity.node(), Purpose::Workload).await?;
-    let evidence = attest(terms.purpose, terms.challenge())
+    // The terms of somebody else's challenge would have the enclave answer that one.
+    if (terms.node, terms.purpose, terms.verifier) != (identity.node(), Purpose::Workload, verifier) {
+        return Err(ProvisionError::ForeignChallenge);
+    }
+    let evidence = attest(Purpose::Workload, terms.challenge())
         .await
         .map_err(ProvisionError::Enclave)?;
     let user_data = evidence.evidence.user_data.as_deref().unwrap_or_default();
@@ -52,6 +62,9 @@ pub async fn provision<E>(
         evidence,
     };
     let released = broker.release(&request).await?;
+    if released.secrets.is_empty() {
+        return Err(ProvisionError::Nothing);
+    }
     let mut taken = Vec::with_capacity(released.secrets.len());
     for secret in released.secrets {
         let sealed = STANDARD
@@ -68,12 +81,13 @@ pub async fn provision<E>(
 }
 
 /// The broker may be another verifier than the node's own, and knows only nodes that said who they are.
-async fn introduce(broker: &VerifierClient, identity: &NodeIdentity) -> Result<Registered, VerifierError> {
+async fn introduce(broker: &VerifierClient, identity: &NodeIdentity) -> Result<PublicKey, VerifierError> {
+    let verifier = broker.facts().await?.verifier;
     let registration = Registration {
         node: identity.node(),
         wallet: identity.wallet(),
         label: identity.label(),
-        verifier: broker.facts().await?.verifier,
+        verifier,
     };
     let signature = identity.sign(&registration);
     broker
@@ -81,5 +95,6 @@ async fn introduce(broker: &VerifierClient, identity: &NodeIdentity) -> Result<R
             registration,
             signature,
         })
-        .await
+        .await?;
+    Ok(verifier)
 }

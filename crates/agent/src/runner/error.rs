@@ -12,6 +12,7 @@ use crate::enclave_manager::ManagerError;
 use crate::enclave_process::EnclaveError;
 use crate::endorsements::EndorsementsError;
 use crate::identity::IdentityError;
+use crate::key_manager::ProvisionError;
 use crate::verifier_client::VerifierError;
 
 /// Boots of the enclave on end that settle nothing, before the agent gives up.
@@ -50,6 +51,9 @@ pub enum AgentError {
     /// There is no attestation.
     #[error("node is not attested")]
     Attestation(#[source] AttestationError),
+    /// The enclave did not get the secrets that it is to have.
+    #[error("enclave did not get its secrets, and does not run without (`key_provision_url`)")]
+    Provision(#[source] Box<ProvisionError<AgentError>>),
     /// Commands cannot be taken.
     #[error("commands cannot be taken")]
     Control(#[from] ControlError),
@@ -81,6 +85,11 @@ impl AgentError {
         match self {
             Self::Verifier(error) => error.may_pass() || error.wants_new_challenge(),
             Self::Attestation(error) => error.may_pass(),
+            Self::Provision(error) => match error.as_ref() {
+                ProvisionError::Broker(error) => error.may_pass() || error.wants_new_challenge(),
+                ProvisionError::Enclave(error) => error.may_pass(),
+                _ => false,
+            },
             _ => false,
         }
     }
@@ -91,6 +100,9 @@ impl AgentError {
             Self::Enclave(error) => error.may_pass(),
             Self::Manager(error) => error.may_pass(),
             Self::Attestation(AttestationError::Lost(_)) => true,
+            Self::Provision(error) => {
+                matches!(error.as_ref(), ProvisionError::Enclave(error) if error.loses_enclave())
+            }
             _ => false,
         }
     }

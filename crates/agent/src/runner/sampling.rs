@@ -1,5 +1,6 @@
 //! While the enclave runs: samples are taken, windows closed and proven, and orders followed.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::clock::NodeClock;
 use crate::enclave_manager::{Driver, EnclaveStatus, Entry, Life, ManagerError, Order, OrderKind};
 use crate::enclave_process::EnclaveError;
 use crate::event::{Check, What};
+use crate::key_manager::RotationDue;
 use crate::submitter::Submitter;
 
 /// A verdict that ends sooner than this is renewed with the next window.
@@ -30,7 +32,7 @@ const LAST_RENEWAL: Duration = Duration::from_secs(1);
 
 /// Whether the node stops after this window.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Last {
+pub(super) enum Last {
     No,
     Yes,
 }
@@ -43,6 +45,8 @@ pub(super) struct Sampling<'a> {
     /// Until when the verdict on the node's evidence holds.
     pub(super) expires_at: UnixMillis,
     pub(super) stop: &'a mut watch::Receiver<bool>,
+    /// When the enclave's keys are to be replaced.
+    pub(super) due: RotationDue,
     /// Whether the enclave was told to sign nothing: it stays so in another boot.
     pub(super) suspended: &'a mut bool,
 }
@@ -72,13 +76,19 @@ impl Sampling<'_> {
                     return Ok(BootEnd::Stopped);
                 }
                 () = self.submitter.refused() => {
-                    return Ok(BootEnd::Lost("the ledger does not go on with this boot's log".to_owned()));
+                    return Ok(BootEnd::of_refused_log());
                 }
                 why = self.life.ended() => return Ok(BootEnd::Lost(format!("enclave has ended: {why}"))),
                 order = driver.order() => match order.kind {
                     OrderKind::Terminate => {
                         self.close_rest(window, &clock).await?;
                         return Ok(BootEnd::Terminated(order));
+                    }
+                    OrderKind::Rotate => {
+                        let turn = self.rotate_for(order, driver, &mut window, &clock).await?;
+                        if let ControlFlow::Break(end) = turn {
+                            return Ok(end);
+                        }
                     }
                     OrderKind::Suspend if entry.instance().status == EnclaveStatus::Running => {
                         let end = window.end(clock.now());
@@ -111,6 +121,9 @@ impl Sampling<'_> {
                         if !self.close(over, end, &clock, Last::No).await? {
                             return Ok(BootEnd::Stopped);
                         }
+                    }
+                    if let ControlFlow::Break(end) = self.rotate_if_due(driver, &mut window, &clock).await? {
+                        return Ok(end);
                     }
                     match collector.collect() {
                         Ok(metrics) => {
@@ -170,7 +183,7 @@ impl Sampling<'_> {
     }
 
     /// Has a window that ends at `end` proven, and hands the proof on to be settled. False if the node stopped before.
-    async fn close(
+    pub(super) async fn close(
         &mut self,
         window: OpenWindow,
         end: UnixMillis,

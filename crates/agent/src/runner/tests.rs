@@ -16,6 +16,7 @@ use super::*;
 use crate::enclave_process::EnclaveError;
 use crate::fake_grounds::grounds;
 use crate::fake_verifier::serve;
+use crate::key_manager::DEFAULT_ROTATION;
 use crate::verifier_client::VerifierError;
 
 fn settings(directory: &TempDir, verifier: String) -> Settings {
@@ -26,6 +27,8 @@ fn settings(directory: &TempDir, verifier: String) -> Settings {
         quote_provider: None,
         enclave_image: directory.path().join("no-enclave"),
         verifier,
+        key_broker: None,
+        rotation: RotationSchedule::every(DEFAULT_ROTATION),
         interval: Duration::from_secs(2),
         window: Duration::from_secs(20),
         batch: 10,

@@ -12,13 +12,15 @@ use nautilus_verifier::now;
 use crate::cli::Global;
 use crate::command::attest::{PurposeArgument, challenge, write_evidence};
 use crate::command::enclave::asked;
+use crate::command::metrics::Metrics;
 use crate::failure::{Failure, REJECTED};
 use crate::output;
 
-/// Ask the node that runs.
+/// Ask the node that runs for evidence, or have its wallet sign metrics.
 #[derive(Subcommand)]
 pub enum Agent {
     Attest(Attest),
+    Metrics(Metrics),
 }
 
 /// Have the running node answer a challenge with the key that it really signs with.
@@ -59,6 +61,7 @@ impl Agent {
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
         match self {
             Self::Attest(attest) => attest.run(global),
+            Self::Metrics(metrics) => metrics.run(global),
         }
     }
 }

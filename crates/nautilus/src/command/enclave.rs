@@ -11,7 +11,7 @@ use crate::cli::Global;
 use crate::failure::Failure;
 use crate::output::{self, Text};
 
-/// Create, list, suspend, resume and terminate the enclaves of the node that runs.
+/// Create, list, suspend, resume, rotate and terminate the enclaves of the node that runs.
 ///
 /// The commands talk to `nautilus up` in the data directory. Its own enclave, which signs its samples, is `node`.
 /// Others serve the same node with keys of their own: they are attested for workloads, and settle nothing.
@@ -32,6 +32,12 @@ pub enum Enclave {
     },
     /// Let a suspended enclave go on, in the same boot
     Resume {
+        /// Its name
+        name: EnclaveName,
+    },
+    /// Have an enclave replace its keys and attest anew: its open window is closed and settled, the old key signs the
+    /// new one, and a new boot begins
+    Rotate {
         /// Its name
         name: EnclaveName,
     },
@@ -56,6 +62,7 @@ impl Enclave {
             Self::Create { name } => Command::EnclaveCreate { name: name.clone() },
             Self::Suspend { name } => Command::EnclaveSuspend { name: name.clone() },
             Self::Resume { name } => Command::EnclaveResume { name: name.clone() },
+            Self::Rotate { name } => Command::EnclaveRotate { name: name.clone() },
             Self::Terminate { name, force } => Command::EnclaveTerminate {
                 name: name.clone(),
                 force: *force,

@@ -64,6 +64,9 @@ pub struct Up {
     /// each role; may be given several times
     #[arg(long, value_name = "ROLE=PATH|DIR")]
     pub trust: Vec<String>,
+    /// How long the enclave signs with the same keys; a rotation is a new boot with new evidence
+    #[arg(long, value_name = "DURATION", default_value = "720h")]
+    pub rotate_keys_every: String,
     /// Address of page and API. They have no authentication yet: keep it on loopback
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8471")]
     pub listen: SocketAddr,
@@ -106,12 +109,11 @@ impl Plan {
             })
         });
 
-        let verifier = Arc::new(Verifier::new(
-            self.verifier_set,
-            self.policy,
-            self.verifier_key,
-            self.ledger,
-        ));
+        let verifier = Verifier::new(self.verifier_set, self.policy, self.verifier_key, self.ledger);
+        let verifier = Arc::new(match self.broker {
+            Some(broker) => verifier.releasing(broker),
+            None => verifier,
+        });
         let routes = page::guarded(page::router(hub).merge(nautilus_verifier::router(verifier)));
         let renewal = self
             .settings

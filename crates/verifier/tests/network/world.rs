@@ -1,15 +1,16 @@
 //! A whole network in one process: a vendor, a verifier on an embedded ledger, and nodes whose enclaves really
 //! attest and sign. Time is an argument everywhere.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use nautilus_core::{
-    AppraisalVerdict, BootId, BoundUserData, Challenge, ChallengeTerms, Endorsements, Evidence, EvidenceFile,
-    Measurement, NodeId, Policy, PublicKey, Purpose, Signature, SignedMessage, SuiAddress, TrustAnchors,
-    UnixMillis,
+    AppraisalVerdict, Attester as _, BootId, BoundUserData, Challenge, ChallengeTerms, Endorsements,
+    Evidence, EvidenceFile, Measurement, NodeId, Policy, PublicKey, Purpose, Signature, SignedMessage,
+    SuiAddress, TrustAnchors, UnixMillis,
 };
-use nautilus_enclave::{Enclave, Identity, Reply, Request};
+use nautilus_enclave::{Enclave, Identity, Reply, Request, hpke};
 use nautilus_ledger::{EmbeddedLedger, Genesis, Rules, State, Tip};
 use nautilus_proof::message::node_id;
 use nautilus_proof::wallet::{WalletKey, WalletSignature, personal_message_digest};
@@ -18,7 +19,7 @@ use nautilus_tee::simulated::{Image, Platform, Vendor, verifier_set};
 use nautilus_verifier::api::{
     AttestationOutcome, AttestationRequest, ChallengeRequest, RegisterRequest, Settlement,
 };
-use nautilus_verifier::{Refusal, Verifier, VerifierKey};
+use nautilus_verifier::{KeyBroker, Refusal, Verifier, VerifierKey};
 use sui_crypto::Signer;
 use sui_crypto::ed25519::Ed25519PrivateKey;
 use tempfile::TempDir;
@@ -45,6 +46,25 @@ impl World {
     }
 
     pub fn starting(now: UnixMillis) -> Self {
+        Self::made(now, |verifier| verifier)
+    }
+
+    /// A world whose verifier releases secrets too: files of these names and contents.
+    pub fn releasing(secrets: &[(&str, &[u8])]) -> Self {
+        let directory = TempDir::new().unwrap();
+        for (name, secret) in secrets {
+            let path = directory.path().join(name);
+            std::fs::write(&path, secret).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let broker = KeyBroker::open(directory.path(), |node, name, key, secret| {
+            hpke::seal(key, &hpke::provision_info(node, name), secret).ok()
+        });
+        let broker = broker.unwrap();
+        Self::made(START, |verifier| verifier.releasing(broker))
+    }
+
+    fn made(now: UnixMillis, change: impl FnOnce(Verifier) -> Verifier) -> Self {
         let directory = TempDir::new().unwrap();
         let vendor = Vendor::open_or_create(&directory.path().join("simulated"), now).unwrap();
         let key = VerifierKey::open_or_create(&directory.path().join("verifier.key")).unwrap();
@@ -56,7 +76,7 @@ impl World {
             EmbeddedLedger::open_or_create(directory.path().join("ledger.log"), genesis, now).unwrap();
         let policy = Policy::development(Measurement(WANTED.to_vec()), Default::default());
         let verifiers = verifier_set(vendor.root_der().to_vec(), &TrustAnchors::default()).unwrap();
-        let verifier = Verifier::new(verifiers, policy, key, ledger);
+        let verifier = change(Verifier::new(verifiers, policy, key, ledger));
         Self {
             directory,
             vendor,
@@ -106,12 +126,31 @@ impl World {
         self.verifier.settle(&serde_json::to_vec(proof).unwrap(), now)
     }
 
-    fn refused<T: std::fmt::Debug>(&self, ask: impl FnOnce() -> Result<T, Refusal>) -> String {
+    /// The name of the error with which something is refused; nothing may be recorded.
+    pub fn refused<T: std::fmt::Debug>(&self, ask: impl FnOnce() -> Result<T, Refusal>) -> String {
         let before = self.tip();
         let error = ask().unwrap_err().to_api();
         assert!(!error.detail.is_empty(), "{error:?}");
         assert_eq!(self.tip(), before, "something was recorded in spite of {error:?}");
         error.kind
+    }
+
+    /// Evidence that the TEE made of the wanted program, which bound what no honest program binds.
+    pub fn evidence_of(&self, bound: &BoundUserData, challenge: Challenge) -> EvidenceFile {
+        let platform = Platform::load(&self.directory.path().join("simulated")).unwrap();
+        let attester = platform.into_attester(Image::production(WANTED));
+        let raw = attester.attest(&challenge.bind(bound)).unwrap();
+        EvidenceFile {
+            evidence: Evidence {
+                tee: attester.descriptor().tee,
+                bytes: raw.bytes,
+                user_data: Some(bound.to_bytes()),
+                event_log: raw.event_log,
+            },
+            challenge,
+            endorsements: Endorsements(vec![self.vendor.endorsement()]),
+            created_at: START,
+        }
     }
 
     fn ledger_path(&self) -> PathBuf {
@@ -264,6 +303,12 @@ impl Node {
             seal,
             samples,
         )
+    }
+
+    /// Hands the enclave a secret; gives what it says.
+    pub fn take(&mut self, name: &str, sealed: Vec<u8>) -> Reply {
+        let name = name.to_owned();
+        self.enclave.handle(Request::Provision { name, sealed })
     }
 
     /// The wallet's signature.

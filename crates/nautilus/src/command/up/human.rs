@@ -36,7 +36,30 @@ pub fn lines(event: &Event) -> Option<String> {
                 .unwrap_or_default();
             stage("enclave", &format!("`{}` {detail}{reason}", facts.name))
         }
+        What::Provisioned {
+            name,
+            broker,
+            secrets,
+        } => {
+            let secrets: Vec<_> = secrets
+                .iter()
+                .map(|secret| format!("{} (sealed {})", secret.name, short(&secret.sealed)))
+                .collect();
+            stage(
+                "secrets",
+                &format!("`{name}` took {} from {broker}", secrets.join(", ")),
+            )
+        }
         What::Boot(facts) => boot(facts),
+        What::Rotated(facts) => stage(
+            "rotated",
+            &format!(
+                "`{}` signs with {} from now on; {} said so, and signs no more",
+                facts.name,
+                short(&facts.rotation.successor),
+                short(&facts.rotation.retired)
+            ),
+        ),
         What::Sample(signed) => {
             let metrics = &signed.sample.metrics;
             stage(

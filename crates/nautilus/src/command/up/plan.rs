@@ -8,11 +8,13 @@ use std::time::Duration;
 use nautilus_agent::config::{Config, Origin, format_duration, parse_duration};
 use nautilus_agent::enclave_process::image_hash;
 use nautilus_agent::event::What;
+use nautilus_agent::key_manager::RotationSchedule;
 use nautilus_agent::runner::{Grounds, Settings};
 use nautilus_core::{Measurement, Policy, TeeKind, TrustAnchors, VerifierSet};
+use nautilus_enclave::hpke;
 use nautilus_ledger::EmbeddedLedger;
 use nautilus_tee::simulated;
-use nautilus_verifier::VerifierKey;
+use nautilus_verifier::{KeyBroker, VerifierKey};
 use rustix::fs::FlockOperation;
 
 use super::{Choice, Up, grounds};
@@ -27,6 +29,9 @@ use crate::input::read_trust_anchors;
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
 /// Length of a window where nobody says otherwise: short for the same reason.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(20);
+
+/// Keys that are replaced more often than this are hardly used.
+const SHORTEST_ROTATION: Duration = Duration::from_secs(1);
 
 /// What will be done.
 pub struct Plan {
@@ -48,6 +53,8 @@ pub struct Plan {
     pub policy: Policy,
     /// With what verdicts are signed.
     pub verifier_key: VerifierKey,
+    /// What is released to accepted enclaves, where there is anything.
+    pub broker: Option<KeyBroker>,
     /// Where proofs are settled.
     pub ledger: EmbeddedLedger,
     _lock: DataDirLock,
@@ -112,6 +119,8 @@ impl Plan {
                 origin(&config, "metrics_interval"),
             )));
         }
+        let rotation = rotation(&up.rotate_keys_every)?;
+        let key_broker = key_provision_url(&config)?;
         let mut warnings: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
         let Choice {
             chosen,
@@ -162,6 +171,8 @@ impl Plan {
                 quote_provider: config.quote_provider().map(str::to_owned),
                 enclave_image,
                 verifier: String::new(),
+                key_broker,
+                rotation,
                 interval,
                 window,
                 batch: config.proof_batch_size(),
@@ -170,6 +181,7 @@ impl Plan {
             verifier_set: set()?,
             policy,
             verifier_key,
+            broker: released(&data_dir.join("verifier/secrets"))?,
             ledger,
             _lock: lock,
         })
@@ -214,6 +226,42 @@ fn interval(config: &Config) -> Duration {
     }
 }
 
+/// When keys are replaced. The enclave remembers its last 64: they are not to be used up in a minute.
+fn rotation(text: &str) -> Result<RotationSchedule, Failure> {
+    let every = parse_flag("--rotate-keys-every", text)?;
+    if every < SHORTEST_ROTATION {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--rotate-keys-every {} is too often: give {} or more",
+            format_duration(every),
+            format_duration(SHORTEST_ROTATION)
+        )));
+    }
+    Ok(RotationSchedule::every(every))
+}
+
+/// The key broker that the enclave gets secrets from.
+fn key_provision_url(config: &Config) -> Result<Option<String>, Failure> {
+    let url = config.key_provision_url();
+    if url.is_some_and(|url| !url.starts_with("http://")) {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "`key_provision_url` has to start with http://: key brokers are not spoken to over TLS yet; secrets are \
+             encrypted to the enclave's own key in any case"
+        )));
+    }
+    Ok(url.map(str::to_owned))
+}
+
+/// What this node's verifier releases: the files in `directory`, where it is there.
+fn released(directory: &Path) -> Result<Option<KeyBroker>, Failure> {
+    if !directory.try_exists()? {
+        return Ok(None);
+    }
+    let broker = KeyBroker::open(directory, |node, name, key, secret| {
+        hpke::seal(key, &hpke::provision_info(node, name), secret).ok()
+    })?;
+    Ok(Some(broker))
+}
+
 /// Settings that somebody made and that this version does not act upon: said, not ignored in silence.
 fn unused_settings(config: &Config, policy_is_given: bool) -> Vec<String> {
     let mut unused = vec![
@@ -221,7 +269,6 @@ fn unused_settings(config: &Config, policy_is_given: bool) -> Vec<String> {
             "attestation_url",
             "the verifier of `nautilus up` is in this process",
         ),
-        ("key_provision_url", "keys are made in the enclave"),
         (
             "secure_channels",
             "agent and enclave speak over a Unix socket, and the kernel says who is there",

@@ -149,7 +149,7 @@ fn a_suspended_node_signs_nothing_and_goes_on_in_the_same_boot() {
     let vitals = |data: &Path| list(data)[0]["performance_data"]["windows"].clone();
     let before = vitals(data.path());
     let told = run(["agent", "attest", "--data-dir", data.path().to_str().unwrap()]).fails_with(3);
-    assert!(told.contains("enclave is suspended"), "{told}");
+    assert!(told.contains("enclave `node` is suspended"), "{told}");
     assert_eq!(vitals(data.path()), before);
     let resumed = enclave(data.path(), &["resume", "node"]).ends_with(0).json();
     assert_eq!(resumed["boot_id"], own["boot_id"]);

@@ -6,6 +6,9 @@
 #[path = "attest/fake_machine.rs"]
 mod fake_machine;
 #[cfg(test)]
+#[path = "attest/first_run.rs"]
+mod first_run;
+#[cfg(test)]
 #[path = "attest/never.rs"]
 mod never;
 #[cfg(test)]

@@ -42,8 +42,8 @@ const SERVER_DEADLINE: Duration = Duration::from_millis(250);
 
 /// Do the main job on this machine: verifier, embedded ledger, enclave, agent and page, until Ctrl-C.
 ///
-/// Detects the TEEs, and uses the first that can be used under the policy that you give. Where there is none it says so
-/// and runs the simulated one under a development policy.
+/// Detects the TEEs, and uses the first that can be used under the policy that you give. Where there is no TEE, or no
+/// policy, it says so and runs the simulated one under a development policy.
 /// Then, with a line per stage: enclave, boot attestation with every finding, samples signed in the enclave, and
 /// for every window a proof that is verified, settled and rewarded. Samples are taken every 2s unless flags,
 /// environment or a file say otherwise. State is kept in the data directory: the next run is the same node with

@@ -48,6 +48,24 @@ impl Choice {
         })
     }
 
+    /// The same for a node that nobody gave a policy: a TEE that was only detected is not used then, for nobody said
+    /// what is wanted of it. One that the configuration names is.
+    pub fn without_policy(self, config: &Config) -> Self {
+        if config.tee_type().is_some() || self.chosen == TeeKind::Simulated {
+            return self;
+        }
+        let found = self.chosen;
+        Self {
+            chosen: TeeKind::Simulated,
+            reason: format!(
+                "this machine has `{found}`, and no policy says what is wanted of it: using the simulated one, \
+                 {SIMULATED}; to use `{found}`, draft a policy (`nautilus policy new --tee {found}`) and give it with \
+                 --policy"
+            ),
+            ..self
+        }
+    }
+
     /// The TEE that a flag names, whatever the machine and the configuration say of it.
     pub fn asked_for(chosen: TeeKind) -> Self {
         let reason = if chosen == TeeKind::Simulated {

@@ -122,11 +122,15 @@ impl Plan {
         let rotation = rotation(&up.rotate_keys_every)?;
         let key_broker = key_provision_url(&config)?;
         let mut warnings: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
+        let choice = Choice::make(&config)?;
         let Choice {
             chosen,
             reason,
             detection,
-        } = Choice::make(&config)?;
+        } = match up.policy {
+            Some(_) => choice,
+            None => choice.without_policy(&config),
+        };
         warnings.extend(unused_settings(&config, up.policy.is_some()));
         if !up.listen.ip().is_loopback() {
             warnings.push(format!(

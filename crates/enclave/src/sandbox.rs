@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use nautilus_core::TeeKind;
 use nautilus_sys::process::{self, Unshare};
 
+use crate::state::directory_of;
+
 /// What a TEE's attester needs after the start, and the state. The table of allowances: one row for every TEE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needs {
@@ -235,13 +237,6 @@ impl Sandbox {
             self.missing.push(what);
         }
         Ok(self.missing)
-    }
-}
-
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
     }
 }
 

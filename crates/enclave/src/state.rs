@@ -13,7 +13,7 @@ use crate::keys;
 use crate::protocol::RetiredKey;
 
 pub use store::StateError;
-pub(crate) use store::Store;
+pub(crate) use store::{Store, directory_of};
 
 /// The version of the layout below.
 const VERSION: u32 = 1;

@@ -305,13 +305,8 @@ impl Appraiser for Judge {
             .set
             .verify(&file.evidence, binding, &file.endorsements, now)?;
         let appraisal = self.policy.appraise(claims, now);
-        Ok(AttestationOutcome {
-            verdict: appraisal.verdict(),
-            assurance: appraisal.claims().assurance,
-            evidence_id: appraisal.claims().evidence_id,
-            expires_at: appraisal.expires_at(),
-            appraisal: serde_json::to_value(&appraisal).unwrap_or_default(),
-        })
+        let json = serde_json::to_value(&appraisal).unwrap_or_default();
+        Ok(AttestationOutcome::of(&appraisal, json))
     }
 
     fn parts(&self, _evidence: &Evidence) -> QuoteParts {

@@ -1,7 +1,8 @@
 //! Bodies of the verifier's HTTP API. All JSON; every answer but a success is an [`ApiError`].
 
 use nautilus_core::{
-    AppraisalVerdict, Digest32, EvidenceFile, EvidenceId, NodeId, PublicKey, SuiAddress, UnixMillis,
+    Appraisal, AppraisalVerdict, Digest32, EvidenceFile, EvidenceId, NodeId, PublicKey, SuiAddress,
+    UnixMillis,
 };
 use nautilus_core::{Assurance, Purpose};
 use nautilus_proof::Registration;
@@ -68,6 +69,19 @@ pub struct AttestationOutcome {
     pub expires_at: UnixMillis,
     /// The whole appraisal: policy, findings, claims.
     pub appraisal: serde_json::Value,
+}
+
+impl AttestationOutcome {
+    /// What came of `appraisal`, whose JSON form is `json`.
+    pub fn of(appraisal: &Appraisal, json: serde_json::Value) -> Self {
+        Self {
+            verdict: appraisal.verdict(),
+            assurance: appraisal.claims().assurance,
+            evidence_id: appraisal.claims().evidence_id,
+            expires_at: appraisal.expires_at(),
+            appraisal: json,
+        }
+    }
 }
 
 /// Answer to `POST /v1/secrets`, whose body is an [`AttestationRequest`] made for the purpose `workload`: what the

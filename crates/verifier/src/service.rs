@@ -190,14 +190,8 @@ impl Verifier {
         if appraisal.verdict() == AppraisalVerdict::Accepted {
             self.record(&appraisal, now)?;
         }
-        Ok(AttestationOutcome {
-            verdict: appraisal.verdict(),
-            assurance: appraisal.claims().assurance,
-            evidence_id: appraisal.claims().evidence_id,
-            expires_at: appraisal.expires_at(),
-            appraisal: serde_json::to_value(&appraisal)
-                .map_err(|error| Refusal::Internal(error.to_string()))?,
-        })
+        let json = serde_json::to_value(&appraisal).map_err(|error| Refusal::Internal(error.to_string()))?;
+        Ok(AttestationOutcome::of(&appraisal, json))
     }
 
     /// Releases secrets to the enclave whose evidence, made for the purpose `workload`, is accepted: encrypted to the

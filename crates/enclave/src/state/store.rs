@@ -114,6 +114,14 @@ pub enum StateError {
     },
 }
 
+/// The directory that a state's file is in.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 /// Where one enclave's state is kept. No other enclave has the same while this is alive.
 pub(crate) struct Store {
     sealer: Box<dyn Sealer>,
@@ -131,10 +139,7 @@ impl Store {
     /// # Errors
     /// `InUse`, `Io`.
     pub(crate) fn open(path: &Path, sealer: Box<dyn Sealer>) -> Result<Self, StateError> {
-        let directory_path = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let directory_path = directory_of(path);
         let directory = File::open(directory_path).map_err(io_error("open", directory_path))?;
         // The file itself is replaced at every write, so that a lock on it would hold nobody off.
         let lock_path = beside(path, ".lock");

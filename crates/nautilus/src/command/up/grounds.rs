@@ -48,14 +48,9 @@ impl Appraiser for Here {
             .set
             .verify(&file.evidence, binding, &file.endorsements, now)?;
         let appraisal = self.policy.appraise(claims, now);
-        Ok(AttestationOutcome {
-            verdict: appraisal.verdict(),
-            assurance: appraisal.claims().assurance,
-            evidence_id: appraisal.claims().evidence_id,
-            expires_at: appraisal.expires_at(),
-            // An appraisal is data whose JSON form is its API; were it none, it would have no findings and no claims.
-            appraisal: serde_json::to_value(&appraisal).unwrap_or_default(),
-        })
+        // An appraisal is data whose JSON form is its API; were it none, it would have no findings and no claims.
+        let json = serde_json::to_value(&appraisal).unwrap_or_default();
+        Ok(AttestationOutcome::of(&appraisal, json))
     }
 
     fn parts(&self, evidence: &Evidence) -> QuoteParts {

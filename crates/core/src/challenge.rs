@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::id::Digest48;
-use crate::{BootId, Digest32, EvidenceId, Kind, NodeId, PublicKey, SignedMessage, TeeKind, UnixMillis};
+use crate::{
+    BootId, Digest32, EvidenceId, Kind, NodeId, PublicKey, SessionBinding, SignedMessage, TeeKind, UnixMillis,
+};
 
 /// Why evidence is asked for (specification §2.A `AttestationRequestType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -149,6 +151,8 @@ pub struct BoundUserData {
     pub channel_key: Option<PublicKey>,
     /// The node's event log at this moment.
     pub event_log: EventLogHead,
+    /// The session of the attested channel that the evidence was made for; none for evidence that opens no session.
+    pub session: Option<SessionBinding>,
 }
 
 impl SignedMessage for BoundUserData {
@@ -211,6 +215,7 @@ mod tests {
             tee_key: PublicKey([3; 32]),
             channel_key: None,
             event_log: EventLogHead::EMPTY,
+            session: None,
         }
     }
 

@@ -24,6 +24,7 @@ mod id;
 mod message;
 mod policy;
 mod sealing;
+mod session;
 mod tee;
 mod time;
 mod trust;
@@ -45,6 +46,7 @@ pub use id::{
 pub use message::{Kind, MAGIC, SignedMessage, VERSION, verify_ed25519};
 pub use policy::{Expect, Policy, PolicyError, PolicyWarning, RuleNote, pinned_policy, policy_template};
 pub use sealing::{Counter, Protection, SealError, Sealer};
+pub use session::{End, Role, SessionBinding};
 pub use tee::{TeeKind, UnknownTee};
 pub use time::{ParseTimeError, UnixMillis};
 pub use trust::{AnchorRole, TrustAnchor, TrustAnchorError, TrustAnchors, UnknownRole};

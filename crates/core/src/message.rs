@@ -50,6 +50,8 @@ pub enum Kind {
     KeyRotation = 15,
     /// An attestation response, signed in the enclave.
     AttestationResponse = 16,
+    /// One end's statement of a session of the attested channel.
+    Session = 17,
 }
 
 /// A message that is hashed or signed: its bytes are made here and nowhere else.

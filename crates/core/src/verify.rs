@@ -9,7 +9,8 @@ use sha2::{Digest as _, Sha256};
 use crate::challenge::{BoundUserData, ChallengeTerms};
 use crate::{
     Assurance, Challenge, Claims, DeviceIdentity, Endorsements, Evidence, EvidenceId, LoggedEvent,
-    MAX_EVIDENCE, Measurement, Revocation, Shortfall, Tcb, TeeKind, UnixMillis, UnsignedFact, Verified, Want,
+    MAX_EVIDENCE, Measurement, Revocation, SessionBinding, Shortfall, Tcb, TeeKind, UnixMillis, UnsignedFact,
+    Verified, Want,
 };
 
 /// How [`Claims::binding`] starts where the report data was not held against anything of the caller's.
@@ -96,6 +97,14 @@ pub struct RawClaims {
 pub enum Binding<'a> {
     /// A challenge that the caller issued: it must be current and answered, with the user data bound.
     Issued(&'a ChallengeTerms),
+    /// A challenge that the caller issued for a session of the attested channel: as `Issued`, and the user data binds
+    /// that very session, as its peer has to state it. All the others refuse evidence that opens a session.
+    Session {
+        /// The challenge.
+        terms: &'a ChallengeTerms,
+        /// The session.
+        session: &'a SessionBinding,
+    },
     /// A challenge whose terms the caller keeps elsewhere: it must be answered, with the user data bound.
     Challenge(Challenge),
     /// A challenge that came with the evidence: it must be answered, with the user data bound, but nobody here
@@ -263,6 +272,15 @@ pub enum VerifyError {
         /// Why.
         what: String,
     },
+    /// The evidence was made for another session of the attested channel, or for none.
+    #[error("evidence is not of this session: {}", session_difference(field))]
+    SessionMismatch {
+        /// The first field of the session's binding that differs; `session` where the evidence binds none.
+        field: String,
+    },
+    /// The evidence opens a session of the attested channel, and was handed in for something else.
+    #[error("evidence was made to open a session of the attested channel, and serves for nothing else")]
+    SessionUnexpected,
     /// The report data is not the expected.
     #[error("report data is {found}, not {expected}")]
     ReportDataMismatch {
@@ -277,6 +295,16 @@ impl VerifyError {
     /// Whether something outside is missing, rather than the evidence being bad.
     pub const fn is_missing_input(&self) -> bool {
         matches!(self, Self::EndorsementsMissing { .. })
+    }
+}
+
+fn session_difference(field: &str) -> String {
+    match field {
+        "session" => "it binds no session".to_owned(),
+        "exporter" | "own_key" | "peer_key" => {
+            format!("`{field}` is another's: it was relayed from another connection")
+        }
+        field => format!("`{field}` is another's"),
     }
 }
 
@@ -501,30 +529,26 @@ fn check_binding(
 ) -> Result<(String, Option<BoundUserData>), VerifyError> {
     match binding {
         Binding::Issued(terms) => {
-            if now >= terms.expires_at {
-                return Err(VerifyError::ChallengeExpired {
-                    expired_at: terms.expires_at,
+            let user_data = check_issued(evidence, terms, report_data, now)?;
+            let binding = format!("issued challenge {}", terms.challenge().digest());
+            Ok((binding, Some(without_session(user_data)?)))
+        }
+        Binding::Session { terms, session } => {
+            let user_data = check_issued(evidence, terms, report_data, now)?;
+            let field = match &user_data.session {
+                None => Some("session"),
+                Some(stated) => stated.difference(session),
+            };
+            if let Some(field) = field {
+                return Err(VerifyError::SessionMismatch {
+                    field: field.to_owned(),
                 });
             }
-            let user_data = check_challenge(evidence, terms.challenge(), report_data)?;
-            let invalid = |what: String| Err(VerifyError::UserDataInvalid { what });
-            if user_data.node != terms.node {
-                return invalid(format!(
-                    "it names node {}, the challenge is for {}",
-                    user_data.node, terms.node
-                ));
-            }
-            if user_data.purpose != terms.purpose {
-                let (found, wanted) = (user_data.purpose.as_str(), terms.purpose.as_str());
-                return invalid(format!("its purpose is {found}, the challenge is for {wanted}"));
-            }
-            Ok((
-                format!("issued challenge {}", terms.challenge().digest()),
-                Some(user_data),
-            ))
+            let binding = format!("session that challenge {} opens", terms.challenge().digest());
+            Ok((binding, Some(user_data)))
         }
         Binding::Challenge(challenge) => {
-            let user_data = check_challenge(evidence, challenge, report_data)?;
+            let user_data = without_session(check_challenge(evidence, challenge, report_data)?)?;
             Ok((format!("challenge {}", challenge.digest()), Some(user_data)))
         }
         Binding::Claimed(challenge) => {
@@ -542,6 +566,41 @@ fn check_binding(
             found: hex::encode(report_data),
         }),
         Binding::Unchecked { because } => Ok((format!("{UNCHECKED}{because}"), None)),
+    }
+}
+
+/// What evidence binds that answers a challenge of the caller's own.
+fn check_issued(
+    evidence: &Evidence,
+    terms: &ChallengeTerms,
+    report_data: &[u8],
+    now: UnixMillis,
+) -> Result<BoundUserData, VerifyError> {
+    if now >= terms.expires_at {
+        return Err(VerifyError::ChallengeExpired {
+            expired_at: terms.expires_at,
+        });
+    }
+    let user_data = check_challenge(evidence, terms.challenge(), report_data)?;
+    let invalid = |what: String| Err(VerifyError::UserDataInvalid { what });
+    if user_data.node != terms.node {
+        return invalid(format!(
+            "it names node {}, the challenge is for {}",
+            user_data.node, terms.node
+        ));
+    }
+    if user_data.purpose != terms.purpose {
+        let (found, wanted) = (user_data.purpose.as_str(), terms.purpose.as_str());
+        return invalid(format!("its purpose is {found}, the challenge is for {wanted}"));
+    }
+    Ok(user_data)
+}
+
+/// Evidence that opens a session speaks for that session's keys; elsewhere it would lend them its authority.
+fn without_session(user_data: BoundUserData) -> Result<BoundUserData, VerifyError> {
+    match user_data.session {
+        None => Ok(user_data),
+        Some(_) => Err(VerifyError::SessionUnexpected),
     }
 }
 

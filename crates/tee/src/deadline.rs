@@ -107,6 +107,7 @@ mod tests {
             tee_key: PublicKey([3; 32]),
             channel_key: None,
             event_log: EventLogHead::EMPTY,
+            session: None,
         })
     }
 

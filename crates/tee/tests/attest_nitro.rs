@@ -27,6 +27,7 @@ mod nitro {
             tee_key: PublicKey([3; 32]),
             channel_key: None,
             event_log: EventLogHead::EMPTY,
+            session: None,
         }
     }
 

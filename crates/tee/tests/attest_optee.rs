@@ -33,6 +33,7 @@ mod setting {
             tee_key: PublicKey([3; 32]),
             channel_key: None,
             event_log: EventLogHead::EMPTY,
+            session: None,
         })
     }
 

@@ -564,6 +564,7 @@ fn user_data() -> BoundUserData {
         tee_key: PublicKey([3; 32]),
         channel_key: None,
         event_log: EventLogHead::EMPTY,
+        session: None,
     }
 }
 

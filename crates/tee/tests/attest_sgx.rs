@@ -84,6 +84,7 @@ mod sgx {
             tee_key: PublicKey([3; 32]),
             channel_key: None,
             event_log: EventLogHead::EMPTY,
+            session: None,
         }
     }
 

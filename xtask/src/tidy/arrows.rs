@@ -19,18 +19,26 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("nautilus-core", &[]),
     ("nautilus-sys", &[]),
     ("nautilus-tee", &["nautilus-core", "nautilus-sys"]),
+    ("nautilus-channel", &["nautilus-core"]),
     ("nautilus-endorsements", &["nautilus-core"]),
     ("nautilus-proof", &["nautilus-core"]),
     ("nautilus-monitor", &["nautilus-core", "nautilus-proof"]),
     ("nautilus-ledger", &["nautilus-core", "nautilus-proof"]),
     (
         "nautilus-enclave",
-        &["nautilus-core", "nautilus-proof", "nautilus-sys", "nautilus-tee"],
+        &[
+            "nautilus-core",
+            "nautilus-channel",
+            "nautilus-proof",
+            "nautilus-sys",
+            "nautilus-tee",
+        ],
     ),
     (
         "nautilus-verifier",
         &[
             "nautilus-core",
+            "nautilus-channel",
             "nautilus-endorsements",
             "nautilus-proof",
             "nautilus-ledger",
@@ -40,6 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "nautilus-agent",
         &[
             "nautilus-core",
+            "nautilus-channel",
             "nautilus-proof",
             "nautilus-monitor",
             "nautilus-enclave",
@@ -50,6 +59,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "nautilus",
         &[
             "nautilus-core",
+            "nautilus-channel",
             "nautilus-tee",
             "nautilus-endorsements",
             "nautilus-proof",

@@ -199,6 +199,7 @@ fn a_nonce_is_what_was_asked_for_and_nothing_else() {
         tee_key: crate::PublicKey([3; 32]),
         channel_key: None,
         event_log: crate::EventLogHead::EMPTY,
+        session: None,
     };
     // Of a bound challenge the challenge; of its digest nothing can be told.
     assert_eq!(

@@ -70,6 +70,7 @@ fn user_data() -> BoundUserData {
         tee_key: PublicKey([5; 32]),
         channel_key: None,
         event_log: EventLogHead::EMPTY,
+        session: None,
     }
 }
 

@@ -31,6 +31,7 @@ fn user_data() -> BoundUserData {
         tee_key: tee_key(),
         channel_key: Some(PublicKey([4; 32])),
         event_log: EventLogHead::EMPTY,
+        session: None,
     }
 }
 

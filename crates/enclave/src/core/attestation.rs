@@ -27,6 +27,7 @@ impl Enclave {
             tee_key: self.keys.tee_key(),
             channel_key: Some(self.keys.channel_key()),
             event_log: EventLogHead::EMPTY,
+            session: None,
         };
         let report_data = challenge.bind(&user_data);
         let user_data = user_data.to_bytes();

@@ -51,6 +51,7 @@ fn attested() -> (Enclave, Identity) {
         tee_key: identity.tee_key,
         channel_key: Some(identity.channel_key),
         event_log: EventLogHead::EMPTY,
+        session: None,
     };
     assert_eq!(attested.user_data, bound.to_bytes());
     assert_eq!(attested.evidence, challenge.bind(&bound).as_bytes());

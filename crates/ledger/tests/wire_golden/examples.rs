@@ -200,6 +200,7 @@ impl Story {
             tee_key: key_of(TEE_SEED),
             channel_key: None,
             event_log: EventLogHead::EMPTY,
+            session: None,
         };
         self.add_message("without a channel key and without events", &[], &user_data);
         let with_channel = BoundUserData {

@@ -66,7 +66,8 @@ const fn after(kind: Kind) -> Option<Kind> {
         Kind::Policy => Some(Kind::EnclaveKey),
         Kind::EnclaveKey => Some(Kind::KeyRotation),
         Kind::KeyRotation => Some(Kind::AttestationResponse),
-        Kind::AttestationResponse => None,
+        Kind::AttestationResponse => Some(Kind::Session),
+        Kind::Session => None,
     }
 }
 

@@ -32,6 +32,7 @@ pub fn report_data(challenge: u8) -> ReportData {
         tee_key: PublicKey([3; 32]),
         channel_key: None,
         event_log: EventLogHead::EMPTY,
+        session: None,
     })
 }
 

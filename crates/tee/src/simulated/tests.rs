@@ -101,6 +101,7 @@ fn user_data(seed: u8) -> BoundUserData {
             digest: Digest48([4; 48]),
             length: 5,
         },
+        session: None,
     }
 }
 

@@ -1,0 +1,40 @@
+//! The attested channel: how every byte goes between enclave, agent and verifier.
+//!
+//! TLS 1.3 with a post-quantum group under keys that live as long as the session, then evidence that binds this very
+//! session, then typed messages in strict sequence. [`Endpoint`] is all of it without I/O: bytes and time go in, bytes
+//! and events come out. Drivers stand beside it: [`blocking`] over any stream, and with the feature `tokio`
+//! `connection`, `client` and `server`. Every byte is specified in `docs/wire.md`.
+//!
+//! Everything that arrives is hostile until the peer's appraisal has passed, and bounded afterwards.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation
+    )
+)]
+
+mod compression;
+mod config;
+mod credential;
+mod endpoint;
+mod error;
+mod frame;
+mod limits;
+mod message;
+mod peer;
+mod tls;
+
+pub use config::{Config, Demand, Presentation, SessionKeyHolder};
+pub use credential::{Credential, CredentialKind, Hello, Judgement, PresentedEvidence, Verdict};
+pub use endpoint::{Appraise, Endpoint, Event, Present};
+pub use error::{ChannelError, Fault};
+pub use frame::{Frame, FrameReader, HEADER, encode_header};
+pub use limits::{Limits, Now};
+pub use message::{
+    Message, MessageId, MessageType, Payload, PayloadError, Reason, Termination, decode_bcs, encode_bcs,
+};
+pub use peer::{Attested, Identified, KernelPeer, Kin, Peer, Standing, Unidentified};
+pub use tls::{ALPN, EXPORTER_LABEL, GROUP, TlsKeys};

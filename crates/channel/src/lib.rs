@@ -16,8 +16,11 @@
     )
 )]
 
+pub mod blocking;
 mod compression;
 mod config;
+#[cfg(feature = "tokio")]
+mod connection;
 mod credential;
 mod endpoint;
 mod error;
@@ -26,8 +29,14 @@ mod limits;
 mod message;
 mod peer;
 mod tls;
+#[cfg(feature = "tokio")]
+mod transport;
 
 pub use config::{Config, Demand, Presentation, SessionKeyHolder};
+#[cfg(feature = "tokio")]
+pub use connection::{
+    Appraiser, AskError, Channel, Incoming, Parties, Presenter, TaskClock, Working, open, open_watched,
+};
 pub use credential::{Credential, CredentialKind, Hello, Judgement, PresentedEvidence, Verdict};
 pub use endpoint::{Appraise, Endpoint, Event, Present};
 pub use error::{ChannelError, Fault};
@@ -38,3 +47,5 @@ pub use message::{
 };
 pub use peer::{Attested, Identified, KernelPeer, Kin, Peer, Standing, Unidentified};
 pub use tls::{ALPN, EXPORTER_LABEL, GROUP, TlsKeys};
+#[cfg(feature = "tokio")]
+pub use transport::Stream;

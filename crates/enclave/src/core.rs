@@ -187,6 +187,7 @@ impl Enclave {
                 expires_at,
             } => self.sign_attestation(evidence, certificate, measurements, at, expires_at),
             Request::Provision { name, sealed } => self.provision(name, &sealed),
+            Request::Vouch { terms, session } => self.vouch(&terms, session),
         }
     }
 
@@ -365,7 +366,8 @@ const fn signs(request: &Request) -> bool {
         | Request::CloseWindow { .. }
         | Request::Rotate { .. }
         | Request::Certify { .. }
-        | Request::SignAttestation { .. } => true,
+        | Request::SignAttestation { .. }
+        | Request::Vouch { .. } => true,
         Request::Heartbeat | Request::Suspend | Request::Resume | Request::Provision { .. } => false,
     }
 }

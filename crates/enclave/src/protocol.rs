@@ -2,7 +2,8 @@
 //! `length u32 LE ‖ BCS`.
 
 use nautilus_core::{
-    BootId, Challenge, Digest32, EndorsementKind, NodeId, PublicKey, Purpose, Signature, TeeKind, UnixMillis,
+    BootId, Challenge, ChallengeTerms, Digest32, EndorsementKind, NodeId, PublicKey, Purpose, SessionBinding,
+    Signature, TeeKind, UnixMillis,
 };
 use nautilus_proof::{Metrics, ProofStatement, SignedSample};
 use serde::de::DeserializeOwned;
@@ -85,6 +86,14 @@ pub enum Request {
         /// The secret: HPKE (RFC 9180), base mode, X25519, HKDF-SHA256, AES-256-GCM; `enc ‖ ciphertext`.
         sealed: Vec<u8>,
     },
+    /// Make evidence for a session of the attested channel that the agent opens for its node. The session's role is the
+    /// agent's: for its own sessions the enclave needs nobody's word.
+    Vouch {
+        /// The challenge of who is at the other end.
+        terms: ChallengeTerms,
+        /// The session, as the agent states it.
+        session: SessionBinding,
+    },
 }
 
 /// What the enclave answers.
@@ -113,6 +122,8 @@ pub enum Reply {
     },
     /// The request was refused; nothing changed.
     Refused(EnclaveFault),
+    /// To `Vouch`. No window names this evidence.
+    Vouched(Box<AttestedEvidence>),
 }
 
 /// Who an enclave is in this boot.
@@ -273,6 +284,9 @@ pub enum EnclaveFault {
     /// `Initialize` named another node than the one that the state is bound to.
     #[error("enclave's state belongs to node {0}: give each node a state of its own")]
     AnotherNode(NodeId),
+    /// The session is not one that the enclave vouches for.
+    #[error("session not vouched for: {0}")]
+    Vouch(String),
 }
 
 /// Why bytes are no frame.

@@ -33,8 +33,12 @@ pub struct Tee {
 
 impl Tee {
     pub fn new() -> Self {
+        Self::at(START.wall)
+    }
+
+    pub fn at(now: UnixMillis) -> Self {
         let directory = TempDir::new().unwrap();
-        let vendor = Vendor::open_or_create(directory.path(), START.wall).unwrap();
+        let vendor = Vendor::open_or_create(directory.path(), now).unwrap();
         let set = verifier_set(vendor.root_der().to_vec(), &TrustAnchors::default()).unwrap();
         Self {
             policy: Policy::development(Measurement(WANTED.to_vec()), Default::default()),

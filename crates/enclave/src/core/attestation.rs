@@ -1,8 +1,8 @@
 //! Evidence, and what the enclave signs about it.
 
 use nautilus_core::{
-    BoundUserData, Challenge, Digest32, EventLogHead, EvidenceId, MAX_EVIDENCE, Purpose, SignedMessage as _,
-    UnixMillis,
+    BoundUserData, Challenge, ChallengeTerms, Digest32, EventLogHead, EvidenceId, MAX_EVIDENCE, NodeId,
+    Purpose, Role, SessionBinding, SignedMessage as _, UnixMillis,
 };
 use nautilus_proof::{AttestationResponse, MAX_VALIDITY_MILLIS};
 use sha2::{Digest, Sha256};
@@ -17,23 +17,70 @@ const FRAME_ROOM: usize = 4096;
 impl Enclave {
     /// Has the TEE vouch for the keys.
     pub(super) fn attest(&mut self, purpose: Purpose, challenge: Challenge) -> Result<Reply, EnclaveFault> {
+        let node = self.node.as_ref().ok_or(EnclaveFault::NotInitialized)?.id;
+        let user_data = self.user_data(node, purpose, None);
+        let attested = self.evidence(&user_data, challenge)?;
+        let report_data = challenge.bind(&user_data);
         let tee = self.tee();
         let node = self.node.as_mut().ok_or(EnclaveFault::NotInitialized)?;
-        let user_data = BoundUserData {
+        node.newest = Some(Newest {
+            id: EvidenceId::of(tee, report_data.as_bytes()),
+            digest: Digest32(Sha256::digest(&attested.evidence).into()),
+            certificate: None,
+            evidence: attested.evidence.clone(),
+            challenge,
+            user_data: attested.user_data.clone(),
+        });
+        Ok(Reply::Evidence(Box::new(attested)))
+    }
+
+    /// Has the TEE vouch for a session that the agent opens. Only ever in the agent's role: whoever terminates a session
+    /// outside of the enclave must not pass for the enclave.
+    pub(super) fn vouch(
+        &mut self,
+        terms: &ChallengeTerms,
+        session: SessionBinding,
+    ) -> Result<Reply, EnclaveFault> {
+        let node = self.node.as_ref().ok_or(EnclaveFault::NotInitialized)?.id;
+        let refused = |what: &str| Err(EnclaveFault::Vouch(what.to_owned()));
+        if session.label != SessionBinding::LABEL {
+            return refused("it is of another protocol");
+        }
+        if session.role != Role::Agent {
+            return refused("its role is not the agent's");
+        }
+        if (session.node, terms.node) != (node, node) {
+            return refused("it is about another node");
+        }
+        if terms.purpose != Purpose::Runtime {
+            return refused("its challenge is for something else");
+        }
+        let user_data = self.user_data(node, Purpose::Runtime, Some(session));
+        let attested = self.evidence(&user_data, terms.challenge())?;
+        Ok(Reply::Vouched(Box::new(attested)))
+    }
+
+    fn user_data(&self, node: NodeId, purpose: Purpose, session: Option<SessionBinding>) -> BoundUserData {
+        BoundUserData {
             purpose,
-            node: node.id,
-            tee,
+            node,
+            tee: self.tee(),
             boot: self.boot,
             tee_key: self.keys.tee_key(),
             channel_key: Some(self.keys.channel_key()),
             event_log: EventLogHead::EMPTY,
-            session: None,
-        };
-        let report_data = challenge.bind(&user_data);
-        let user_data = user_data.to_bytes();
+            session,
+        }
+    }
+
+    fn evidence(
+        &self,
+        user_data: &BoundUserData,
+        challenge: Challenge,
+    ) -> Result<AttestedEvidence, EnclaveFault> {
         let raw = self
             .attester
-            .attest(&report_data)
+            .attest(&challenge.bind(user_data))
             .map_err(|error| EnclaveFault::Attest(with_causes(&error)))?;
         if raw.bytes.len() > MAX_EVIDENCE {
             return Err(EnclaveFault::Attest(format!(
@@ -43,20 +90,12 @@ impl Enclave {
         let endorsements = raw.endorsements.0.into_iter();
         let attested = AttestedEvidence {
             evidence: raw.bytes,
-            user_data: user_data.clone(),
+            user_data: user_data.to_bytes(),
             endorsements: endorsements.map(|one| (one.kind, one.bytes)).collect(),
             event_log: raw.event_log,
         };
         check_fits(&attested)?;
-        node.newest = Some(Newest {
-            id: EvidenceId::of(tee, report_data.as_bytes()),
-            digest: Digest32(Sha256::digest(&attested.evidence).into()),
-            certificate: None,
-            evidence: attested.evidence.clone(),
-            challenge,
-            user_data,
-        });
-        Ok(Reply::Evidence(Box::new(attested)))
+        Ok(attested)
     }
 
     /// Signs what was assembled around the newest evidence.

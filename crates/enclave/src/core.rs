@@ -187,7 +187,7 @@ impl Enclave {
                 expires_at,
             } => self.sign_attestation(evidence, certificate, measurements, at, expires_at),
             Request::Provision { name, sealed } => self.provision(name, &sealed),
-            Request::Vouch { terms, session } => self.vouch(&terms, session),
+            Request::Vouch { terms, session } => self.vouch(&terms, *session),
         }
     }
 

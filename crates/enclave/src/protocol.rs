@@ -90,9 +90,9 @@ pub enum Request {
     /// agent's: for its own sessions the enclave needs nobody's word.
     Vouch {
         /// The challenge of who is at the other end.
-        terms: ChallengeTerms,
+        terms: Box<ChallengeTerms>,
         /// The session, as the agent states it.
-        session: SessionBinding,
+        session: Box<SessionBinding>,
     },
 }
 

@@ -3,8 +3,10 @@
 mod choice;
 mod grounds;
 mod human;
+mod lock;
 mod plan;
 mod printer;
+mod relying_party;
 mod signals;
 
 use std::net::SocketAddr;
@@ -20,7 +22,7 @@ use nautilus_agent::page;
 use nautilus_agent::runner::{Agent, AgentError, Ended};
 use nautilus_agent::told;
 use nautilus_tee::simulated::Vendor;
-use nautilus_verifier::{Verifier, now};
+use nautilus_verifier::now;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -33,6 +35,7 @@ use grounds::grounds;
 use plan::Plan;
 pub use plan::enclave_image;
 use printer::{Lines, Printer};
+use relying_party::RelyingParty;
 use signals::StopReason;
 
 /// At a stop, the last window has this long to be proven and settled.
@@ -50,6 +53,13 @@ const SERVER_DEADLINE: Duration = Duration::from_millis(250);
 /// the same ledger.
 #[derive(Args)]
 pub struct Up {
+    #[command(flatten)]
+    pub node: NodeFlags,
+}
+
+/// What a node is told on the command line.
+#[derive(Args)]
+pub struct NodeFlags {
     /// Length of a window that is proven [default: 20s, or one interval if that is longer]
     #[arg(long, value_name = "DURATION")]
     pub window: Option<String>,
@@ -77,12 +87,13 @@ pub struct Up {
 impl Up {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
-        let plan = Plan::make(self, global)?;
+        let plan = Plan::make(&self.node, global)?;
+        let relying = RelyingParty::open(&plan.data_dir, plan.verifier_set()?, plan.policy.clone())?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .thread_keep_alive(Duration::from_secs(2))
             .build()?;
-        let result = runtime.block_on(plan.run(global.json));
+        let result = runtime.block_on(plan.run(relying, global.json));
         // A request to a verifier that hangs must not hold the end up.
         runtime.shutdown_timeout(SERVER_DEADLINE);
         result
@@ -91,7 +102,7 @@ impl Up {
 
 impl Plan {
     /// Starts everything, waits for the end, and stops everything in reverse.
-    async fn run(self, json: bool) -> Result<ExitCode, Failure> {
+    async fn run(self, relying: RelyingParty, json: bool) -> Result<ExitCode, Failure> {
         let mut signals = signals::listen()?;
         let listener = self.bind().await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -109,11 +120,7 @@ impl Plan {
             })
         });
 
-        let verifier = Verifier::new(self.verifier_set, self.policy, self.verifier_key, self.ledger);
-        let verifier = Arc::new(match self.broker {
-            Some(broker) => verifier.releasing(broker),
-            None => verifier,
-        });
+        let verifier = Arc::new(relying.verifier);
         let routes = page::guarded(page::router(hub).merge(nautilus_verifier::router(verifier)));
         let renewal = self
             .settings

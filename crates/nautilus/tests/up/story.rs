@@ -389,7 +389,7 @@ fn a_second_node_in_the_same_directory_is_refused() {
     let data = TempDir::new().unwrap();
     let mut node = Node::start(data.path(), &[]);
     let told = finish(up(data.path(), &["--for", "5s"]), b"").fails_with(3);
-    assert!(told.contains("in use by another `nautilus up`"), "{told}");
+    assert!(told.contains("in use by another agent"), "{told}");
     assert!(told.contains("another --data-dir"), "what to do: {told}");
     // The first one is none the worse for it.
     node.next("settled");

@@ -1,7 +1,5 @@
-//! Everything that `nautilus up` decides before it starts anything.
+//! Everything that a node decides before it starts anything.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,16 +9,12 @@ use nautilus_agent::event::What;
 use nautilus_agent::key_manager::RotationSchedule;
 use nautilus_agent::runner::{Grounds, Settings};
 use nautilus_core::{Measurement, Policy, TeeKind, TrustAnchors, VerifierSet};
-use nautilus_enclave::hpke;
-use nautilus_ledger::EmbeddedLedger;
 use nautilus_tee::simulated;
-use nautilus_verifier::{KeyBroker, VerifierKey};
-use rustix::fs::FlockOperation;
 
-use super::{Choice, Up, grounds};
+use super::lock::Lock;
+use super::{Choice, NodeFlags, grounds};
 use crate::cli::Global;
 use crate::command::attest::simulated_platform;
-use crate::command::ledger;
 use crate::command::verify::read_policy;
 use crate::failure::Failure;
 use crate::input::read_trust_anchors;
@@ -33,7 +27,7 @@ const DEFAULT_WINDOW: Duration = Duration::from_secs(20);
 /// Keys that are replaced more often than this are hardly used.
 const SHORTEST_ROTATION: Duration = Duration::from_secs(1);
 
-/// What will be done.
+/// What a node will do.
 pub struct Plan {
     /// The first event.
     pub detected: What,
@@ -43,58 +37,22 @@ pub struct Plan {
     pub listen: std::net::SocketAddr,
     /// When to stop by itself.
     pub stop_after: Option<Duration>,
-    /// The agent's settings; its verifier is this process's.
+    /// The agent's settings.
     pub settings: Settings,
     /// What the agent is told of TEEs.
     pub grounds: Grounds,
-    /// Whose evidence counts.
-    pub verifier_set: VerifierSet,
-    /// What is wanted of it.
+    /// Where state is kept.
+    pub data_dir: PathBuf,
+    /// What is wanted of the node's evidence.
     pub policy: Policy,
-    /// With what verdicts are signed.
-    pub verifier_key: VerifierKey,
-    /// What is released to accepted enclaves, where there is anything.
-    pub broker: Option<KeyBroker>,
-    /// Where proofs are settled.
-    pub ledger: EmbeddedLedger,
-    _lock: DataDirLock,
-}
-
-/// A data directory that this process alone uses, as long as this lives.
-struct DataDirLock(#[expect(dead_code, reason = "the lock goes when the file is closed")] File);
-
-impl DataDirLock {
-    fn take(data_dir: &Path) -> Result<Self, Failure> {
-        let path = data_dir.join("lock");
-        let failed = |error: std::io::Error| {
-            Failure::missing(error).context(format!("cannot lock {}", path.display()))
-        };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(data_dir)
-            .map_err(failed)?;
-        let file = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::missing(anyhow::anyhow!(
-                "data directory {} is in use by another `nautilus up`: stop that one, or give another --data-dir",
-                data_dir.display()
-            ))),
-            Err(error) => Err(failed(error.into())),
-        }
-    }
+    simulated: Option<PathBuf>,
+    anchors: TrustAnchors,
+    _lock: Lock,
 }
 
 impl Plan {
     /// Decides, and opens what is kept in the data directory.
-    pub fn make(up: &Up, global: &Global) -> Result<Self, Failure> {
+    pub fn make(up: &NodeFlags, global: &Global) -> Result<Self, Failure> {
         let config = up.flags.load(global)?;
         if !config.enabled() {
             return Err(Failure::usage(anyhow::anyhow!(
@@ -140,17 +98,7 @@ impl Plan {
         }
 
         let data_dir = global.data_dir()?;
-        let lock = DataDirLock::take(&data_dir)?;
-        let ledger_path = ledger::path(&data_dir);
-        let key_path = data_dir.join("verifier/verifier.key");
-        if ledger_path.exists() && !key_path.exists() {
-            return Err(Failure::missing(anyhow::anyhow!(
-                "the key of this ledger's verifier is gone: restore {}, or use another data directory",
-                key_path.display()
-            )));
-        }
-        let verifier_key = VerifierKey::open_or_create(&key_path)?;
-        let ledger = ledger::open_or_create(&ledger_path, verifier_key.public())?;
+        let lock = Lock::take(&data_dir, "agent")?;
         let simulated = simulated_platform(chosen, &data_dir)?;
         let enclave_image = enclave_image(&config)?;
         let anchors = read_trust_anchors(&up.trust)?;
@@ -158,7 +106,7 @@ impl Plan {
             Some(path) => read_policy(path)?,
             None => development_policy(&config, chosen, &enclave_image)?,
         };
-        let set = || verifier_set(simulated.as_deref(), &anchors);
+        let set = verifier_set(simulated.as_deref(), &anchors)?;
         Ok(Self {
             detected: What::Detect {
                 chosen,
@@ -181,19 +129,23 @@ impl Plan {
                 window,
                 batch: config.proof_batch_size(),
             },
-            grounds: grounds(chosen, set()?, policy.clone()),
-            verifier_set: set()?,
+            grounds: grounds(chosen, set, policy.clone()),
+            data_dir,
             policy,
-            verifier_key,
-            broker: released(&data_dir.join("verifier/secrets"))?,
-            ledger,
+            simulated,
+            anchors,
             _lock: lock,
         })
+    }
+
+    /// Whose evidence counts.
+    pub fn verifier_set(&self) -> Result<VerifierSet, Failure> {
+        verifier_set(self.simulated.as_deref(), &self.anchors)
     }
 }
 
 /// Pins this very enclave. Only for the simulated TEE: what is wanted of a real one is its owner's to say.
-fn development_policy(config: &Config, tee: TeeKind, image: &Path) -> Result<Policy, Failure> {
+pub fn development_policy(config: &Config, tee: TeeKind, image: &Path) -> Result<Policy, Failure> {
     if tee != TeeKind::Simulated {
         return Err(Failure::usage(anyhow::anyhow!(
             "a node in `{tee}` needs a policy: draft one with `nautilus policy new`, or from evidence of this machine with \
@@ -208,7 +160,7 @@ fn development_policy(config: &Config, tee: TeeKind, image: &Path) -> Result<Pol
 }
 
 /// Whose evidence counts: real TEEs' alone, or with the simulated one's.
-fn verifier_set(simulated: Option<&Path>, anchors: &TrustAnchors) -> Result<VerifierSet, Failure> {
+pub fn verifier_set(simulated: Option<&Path>, anchors: &TrustAnchors) -> Result<VerifierSet, Failure> {
     match simulated {
         None => nautilus_tee::production(anchors).map_err(Failure::usage),
         Some(directory) => {
@@ -253,17 +205,6 @@ fn key_provision_url(config: &Config) -> Result<Option<String>, Failure> {
         )));
     }
     Ok(url.map(str::to_owned))
-}
-
-/// What this node's verifier releases: the files in `directory`, where it is there.
-fn released(directory: &Path) -> Result<Option<KeyBroker>, Failure> {
-    if !directory.try_exists()? {
-        return Ok(None);
-    }
-    let broker = KeyBroker::open(directory, |node, name, key, secret| {
-        hpke::seal(key, &hpke::provision_info(node, name), secret).ok()
-    })?;
-    Ok(Some(broker))
 }
 
 /// Settings that somebody made and that this version does not act upon: said, not ignored in silence.

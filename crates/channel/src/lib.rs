@@ -16,6 +16,7 @@
     )
 )]
 
+mod backoff;
 pub mod blocking;
 mod compression;
 mod config;
@@ -28,10 +29,14 @@ mod frame;
 mod limits;
 mod message;
 mod peer;
+#[cfg(feature = "tokio")]
+mod queue;
+mod sessions;
 mod tls;
 #[cfg(feature = "tokio")]
 mod transport;
 
+pub use backoff::Backoff;
 pub use config::{Config, Demand, Presentation, SessionKeyHolder};
 #[cfg(feature = "tokio")]
 pub use connection::{
@@ -46,6 +51,12 @@ pub use message::{
     Message, MessageId, MessageType, Payload, PayloadError, Reason, Termination, decode_bcs, encode_bcs,
 };
 pub use peer::{Attested, Identified, KernelPeer, Kin, Peer, Standing, Unidentified};
+#[cfg(feature = "tokio")]
+pub use queue::{ENQUEUE, LANE, QUEUE, Queue, WORKERS};
+pub use sessions::{
+    Cut, HANDSHAKES, HELLO_GRACE, HandshakeTicket, IDLE, Opened, SESSIONS, SessionId, SessionInfo,
+    SessionPlace, Sessions,
+};
 pub use tls::{ALPN, EXPORTER_LABEL, GROUP, TlsKeys};
 #[cfg(feature = "tokio")]
-pub use transport::Stream;
+pub use transport::{Address, AddressError, Listener, Origin, Stream, pair};

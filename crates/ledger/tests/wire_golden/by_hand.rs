@@ -115,7 +115,8 @@ fn names_and_attestation() {
         .raw(key(TEE_SEED))
         .u8(0)
         .raw([0; 48])
-        .u64(0);
+        .u64(0)
+        .u8(0);
     assert_eq!(bytes("UserData", 0), user_data.0);
     let with_channel = Bytes::message(2)
         .u8(1)
@@ -126,10 +127,69 @@ fn names_and_attestation() {
         .u8(1)
         .raw([0x77; 32])
         .raw([0x88; 48])
-        .u64(3);
+        .u64(3)
+        .u8(0);
     assert_eq!(bytes("UserData", 1), with_channel.0);
     let evidence = Bytes::message(3).u8(SIMULATED_TEE).raw(report_data());
     assert_eq!(bytes("Evidence", 0), evidence.0);
+}
+
+const ENCLAVE: u8 = 0;
+const AGENT: u8 = 1;
+const VERIFIER: u8 = 2;
+const INITIATOR: u8 = 0;
+const RESPONDER: u8 = 1;
+
+/// A session's binding without its header.
+fn session(role: u8, peer_role: u8, end: u8, own_key: u8, peer_key: u8) -> Vec<u8> {
+    let binding = Bytes::default()
+        .text("nautilus-channel/1")
+        .u8(role)
+        .u8(peer_role)
+        .u8(end)
+        .raw(node())
+        // The exporter, the initiator's nonce, the responder's nonce: who states it changes nothing of them.
+        .raw([0xa1; 32])
+        .raw([0xa2; 32])
+        .raw([0xa3; 32])
+        .raw([own_key; 32])
+        .raw([peer_key; 32])
+        // X25519MLKEM768 is 4588, and integers are little-endian.
+        .raw([0xec, 0x11]);
+    assert_eq!(binding.0.len(), 216);
+    binding.0
+}
+
+#[test]
+fn sessions_of_the_channel() {
+    let agents = session(AGENT, VERIFIER, INITIATOR, 0xa4, 0xa5);
+    let verifiers = session(VERIFIER, AGENT, RESPONDER, 0xa5, 0xa4);
+    let enclaves = session(ENCLAVE, AGENT, INITIATOR, 0xa4, 0xa5);
+    for (index, session) in [&agents, &verifiers, &enclaves].into_iter().enumerate() {
+        assert_eq!(
+            bytes("Session", index),
+            Bytes::message(17).raw(session).0,
+            "{index}"
+        );
+    }
+    for (index, session) in [(2, agents), (3, enclaves)] {
+        let user_data = Bytes::message(2)
+            .u8(1)
+            .raw(node())
+            .u8(SIMULATED_TEE)
+            .raw(BOOT)
+            .raw(key(TEE_SEED))
+            .u8(1)
+            .raw([0x77; 32])
+            .raw([0; 48])
+            .u64(0)
+            // There is a session. Nothing follows it, and it has no header of its own.
+            .u8(1)
+            .raw(session);
+        assert_eq!(bytes("UserData", index), user_data.0, "{index}");
+    }
+    let signature = unhex(&signature("Session", 1, "verifier"));
+    assert!(verifies(VERIFIER_SEED, &bytes("Session", 1), &signature));
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::fs;
 
 use ed25519_dalek::{Signer, SigningKey};
 use nautilus_core::{
-    Assurance, BootId, BoundUserData, ChallengeTerms, Digest32, Digest48, EventLogHead, EvidenceId, Kind,
-    NodeId, Policy, PublicKey, Purpose, Signature, SignedMessage, SuiAddress, TeeKind, UnixMillis,
+    Assurance, BootId, BoundUserData, ChallengeTerms, Digest32, Digest48, End, EventLogHead, EvidenceId,
+    Kind, NodeId, Policy, PublicKey, Purpose, Role, SessionBinding, Signature, SignedMessage, SuiAddress,
+    TeeKind, UnixMillis,
 };
 use nautilus_ledger::{
     AppraisalRecord, ClaimRequest, EmbeddedLedger, Genesis, Rules, State, Transaction, replay,
@@ -214,6 +215,7 @@ impl Story {
             ..user_data.clone()
         };
         self.add_message("with a channel key and three events", &[], &with_channel);
+        self.open_session(&user_data);
 
         let report_data = terms.challenge().bind(&user_data);
         let (challenge, bound) = report_data.as_bytes().split_at(32);
@@ -229,6 +231,53 @@ impl Story {
         let evidence = EvidenceId::of(TeeKind::Simulated, report_data.as_bytes());
         assert_eq!(evidence.0[..], Sha256::digest(&bytes)[..]);
         evidence
+    }
+
+    /// One session of the attested channel, in the words of both its ends: the agent's in the user data of its evidence,
+    /// the verifier's under its long-term key.
+    fn open_session(&mut self, user_data: &BoundUserData) {
+        let agents = SessionBinding {
+            label: SessionBinding::LABEL.to_owned(),
+            role: Role::Agent,
+            peer_role: Role::Verifier,
+            end: End::Initiator,
+            node: user_data.node,
+            exporter: Digest32([0xa1; 32]),
+            initiator_nonce: Digest32([0xa2; 32]),
+            responder_nonce: Digest32([0xa3; 32]),
+            own_key: Digest32([0xa4; 32]),
+            peer_key: Digest32([0xa5; 32]),
+            group: 0x11ec,
+        };
+        let verifiers = SessionBinding {
+            role: Role::Verifier,
+            peer_role: Role::Agent,
+            end: End::Responder,
+            own_key: agents.peer_key,
+            peer_key: agents.own_key,
+            ..agents.clone()
+        };
+        let enclaves = SessionBinding {
+            role: Role::Enclave,
+            peer_role: Role::Agent,
+            ..agents.clone()
+        };
+        let in_session = |session: &SessionBinding| BoundUserData {
+            purpose: Purpose::Runtime,
+            channel_key: Some(PublicKey([0x77; 32])),
+            session: Some(session.clone()),
+            ..user_data.clone()
+        };
+        let of_agent = "that opens an agent's session with a verifier";
+        self.add_message(of_agent, &[], &in_session(&agents));
+        let of_enclave = "that opens an enclave's session with its agent";
+        self.add_message(of_enclave, &[], &in_session(&enclaves));
+        let first = "as the agent states it, which connected: what its evidence has to bind";
+        self.add_message(first, &[], &agents);
+        let second = "the same session as the verifier states it, which was connected to: what its key signs";
+        self.add_message(second, &[By::Verifier], &verifiers);
+        let third = "another session, as an enclave states it to its agent";
+        self.add_message(third, &[], &enclaves);
     }
 
     /// What the enclave signs besides samples and proofs.

@@ -24,7 +24,7 @@ seeds_of() {
     cca_token) echo vectors/cca -name '*.cbor' ;;
     snp_report) echo vectors/snp -name '*.bin' ;;
     snp_certificate) echo vectors/snp -name '*.der' ;;
-    aesm_message | nsm_response) echo "fuzz/seeds/$1" -name '*.bin' ;;
+    aesm_message | nsm_response | channel_frame | channel_handshake | channel_payload) echo "fuzz/seeds/$1" -name '*.bin' ;;
     keystone_edge_call) echo fuzz/seeds/keystone_edge_call ;;
     sgx_sigstruct) echo vectors/sgx/launch -type f ;;
     ovmf_image) echo vectors/snp/launch -name '*.fd' ;;

@@ -27,6 +27,12 @@ pub(crate) fn expand(payload: &[u8], raw_len: usize) -> Result<Vec<u8>, ChannelE
         expected: raw_len,
         what,
     };
+    // Frames that are skipped, or are one after the other, are bytes that belong to nothing.
+    let frame = zstd::zstd_safe::find_frame_compressed_size(payload)
+        .map_err(|code| invalid(zstd::zstd_safe::get_error_name(code).to_owned()))?;
+    if frame != payload.len() {
+        return Err(invalid("bytes follow it".to_owned()));
+    }
     let expanded = zstd::bulk::decompress(payload, raw_len).map_err(|error| invalid(error.to_string()))?;
     if expanded.len() != raw_len {
         return Err(invalid(format!("it has {} bytes", expanded.len())));
@@ -42,3 +48,7 @@ pub(crate) fn expand(_payload: &[u8], raw_len: usize) -> Result<Vec<u8>, Channel
         what: "this end expands nothing".to_owned(),
     })
 }
+
+#[cfg(test)]
+#[cfg(feature = "compression")]
+mod tests;

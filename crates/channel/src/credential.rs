@@ -85,14 +85,19 @@ pub struct PresentedEvidence {
     /// The TEE.
     pub tee: TeeKind,
     /// Raw evidence.
+    #[serde(with = "crate::bytes")]
     pub evidence: Vec<u8>,
     /// Canonical bytes of what it binds.
+    #[serde(with = "crate::bytes")]
     pub user_data: Vec<u8>,
     /// The firmware's event log, where there is one.
+    #[serde(with = "crate::bytes::optional")]
     pub event_log: Option<Vec<u8>>,
     /// Documents of the vendor that come along.
+    #[serde(with = "crate::bytes::documents")]
     pub endorsements: Vec<(EndorsementKind, Vec<u8>)>,
     /// What the application adds: a node's registration and its wallet's signature.
+    #[serde(with = "crate::bytes")]
     pub accompanying: Vec<u8>,
 }
 
@@ -121,6 +126,7 @@ pub struct Verdict {
     /// Until when; the session ends then at the latest.
     pub accepted_until: UnixMillis,
     /// What the application adds: the outcome of the appraisal.
+    #[serde(with = "crate::bytes")]
     pub note: Vec<u8>,
 }
 

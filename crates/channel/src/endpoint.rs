@@ -20,11 +20,17 @@ use crate::compression;
 use crate::config::Config;
 use crate::credential::{MAX_CREDENTIAL, MAX_HELLO, MAX_VERDICT, PresentedEvidence};
 use crate::error::{ChannelError, Fault};
-use crate::frame::{FrameReader, encode_header};
+use crate::frame::{FrameReader, HEADER, encode_header};
 use crate::limits::Now;
 use crate::message::{Message, MessageId, MessageType, Reason, Termination, decode_bcs, encode_bcs};
 use crate::peer::Peer;
 use crate::tls::{self, TlsKeys};
+
+/// Most bytes of a fault's name.
+const MAX_KIND: usize = 64;
+
+/// Frames up to here go to TLS in one piece: copying them costs less than a list of pieces.
+const SHORT: usize = 2048;
 
 /// What a driver has to do, or to know.
 #[derive(Debug)]
@@ -84,6 +90,8 @@ pub struct Endpoint {
     sent: u64,
     received: u64,
     heard_at: Duration,
+    /// Heartbeats that were answered since everything was sent.
+    owed: usize,
     /// The last moment that the driver told of.
     clock: Now,
     stage: Stage,
@@ -122,6 +130,7 @@ impl Endpoint {
             sent: 0,
             received: 0,
             heard_at: now.monotonic,
+            owed: 0,
             clock: now,
             stage: Stage::Handshake(Box::new(handshake)),
         })
@@ -147,6 +156,9 @@ impl Endpoint {
     pub fn read_from(&mut self, source: &mut dyn Read, now: Now) -> Result<usize, ChannelError> {
         if let Stage::Ended(why) = &self.stage {
             return Err(why.clone());
+        }
+        if let Err(error) = self.check_time(now) {
+            return Err(self.fail(error));
         }
         let read = match self.tls.read_tls(source) {
             Ok(read) => read,
@@ -179,7 +191,10 @@ impl Endpoint {
     fn take(&mut self, now: Now) -> Result<(), ChannelError> {
         let was_handshaking = self.tls.is_handshaking();
         let state = self.tls.process_new_packets().map_err(tls::named)?;
-        self.heard_at = now.monotonic;
+        // A part of a record is not authentic yet: somebody on the way may drip it to hide that the peer is gone.
+        if state.plaintext_bytes_to_read() > 0 {
+            self.heard_at = now.monotonic;
+        }
         self.clock = now;
         if was_handshaking && !self.tls.is_handshaking() {
             self.tls_is_done(now)?;
@@ -215,6 +230,18 @@ impl Endpoint {
         Ok(())
     }
 
+    /// What is over is over, also where the driver did not tick.
+    fn check_time(&mut self, now: Now) -> Result<(), ChannelError> {
+        self.clock = now;
+        match &self.stage {
+            Stage::Handshake(handshake) => {
+                handshake.check_deadline(self.tls.is_handshaking(), &self.config.limits, now)
+            }
+            Stage::Session(session) => session.check_life(now),
+            Stage::Ended(why) => Err(why.clone()),
+        }
+    }
+
     fn check_sequence(&mut self, found: u64) -> Result<(), ChannelError> {
         let expected = self.received.saturating_add(1);
         if found < expected {
@@ -229,7 +256,14 @@ impl Endpoint {
 
     fn message(&mut self, message: Message, now: Now) -> Result<(), ChannelError> {
         if message.message_type == MessageType::Error && !message.answer {
-            let fault: Fault = content(&message)?;
+            let mut fault: Fault = content(&message)?;
+            if fault.kind.len() > MAX_KIND || !fault.kind.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(ChannelError::PayloadInvalid {
+                    message_type: message.message_type,
+                    what: "the fault's name is none".to_owned(),
+                });
+            }
+            fault.detail = on_one_line(&fault.detail);
             return Err(ChannelError::Refused(fault));
         }
         match &mut self.stage {
@@ -255,7 +289,11 @@ impl Endpoint {
     /// # Errors
     /// What `sink` says.
     pub fn write_to(&mut self, sink: &mut dyn io::Write) -> io::Result<usize> {
-        self.tls.write_tls(sink)
+        let written = self.tls.write_tls(sink)?;
+        if !self.tls.wants_write() {
+            self.owed = 0;
+        }
+        Ok(written)
     }
 
     /// Whom the channel is open to; none before that, and after its end.
@@ -301,8 +339,8 @@ impl Endpoint {
     /// Sends a message of the application's.
     ///
     /// # Errors
-    /// If the channel is not open, or the message is longer than its type may be; then nothing is sent, and the channel
-    /// goes on.
+    /// If the channel is not open or over its time, or the message is longer than its type may be; in the last case
+    /// nothing is sent, and the channel goes on.
     pub fn send(
         &mut self,
         message_type: MessageType,
@@ -320,6 +358,22 @@ impl Endpoint {
                 });
             }
             Stage::Ended(why) => return Err(why.clone()),
+        }
+        if let Err(error) = self.check_time(now) {
+            return Err(self.fail(error));
+        }
+        let of_channel = match message_type {
+            MessageType::Termination => true,
+            MessageType::Handshake => message_id == MessageId::CHANNEL,
+            MessageType::Heartbeat => payload.is_empty(),
+            MessageType::Error => !answer,
+            _ => false,
+        };
+        if of_channel {
+            return Err(ChannelError::PayloadInvalid {
+                message_type,
+                what: "it belongs to the channel itself".to_owned(),
+            });
         }
         if payload.len() > message_type.limit() {
             return Err(ChannelError::PayloadTooLong {
@@ -354,14 +408,7 @@ impl Endpoint {
     /// # Errors
     /// If the peer is too slow, silent, or the session over.
     pub fn tick(&mut self, now: Now) -> Result<(), ChannelError> {
-        self.clock = now;
-        let result = match &self.stage {
-            Stage::Handshake(handshake) => {
-                handshake.check_deadline(self.tls.is_handshaking(), &self.config.limits, now)
-            }
-            Stage::Session(_) => self.session_tick(now),
-            Stage::Ended(why) => return Err(why.clone()),
-        };
+        let result = self.check_time(now).and_then(|()| self.session_tick(now));
         result.map_err(|error| self.fail(error))
     }
 
@@ -388,7 +435,7 @@ impl Endpoint {
         // Who was told by the peer has nothing to tell; a broken TLS can tell nothing but its alert.
         let tellable = !matches!(error, ChannelError::Refused(_) | ChannelError::Truncated)
             && !self.tls.is_handshaking();
-        if tellable && let Ok(payload) = encode_bcs(&error.fault()) {
+        if tellable && let Ok(payload) = encode_bcs(&error.fault().bounded()) {
             let now = self.clock;
             let _told = self.write(MessageType::Error, MessageId::CHANNEL, false, &payload, now);
         }
@@ -428,10 +475,16 @@ impl Endpoint {
             raw_len,
         )?;
         let length = header.len().saturating_add(body.len());
-        let written = self
-            .tls
-            .writer()
-            .write_vectored(&[IoSlice::new(&header), IoSlice::new(body)])?;
+        let mut short = [0; SHORT];
+        let mut writer = self.tls.writer();
+        let written = match short.get_mut(..length).map(|whole| whole.split_at_mut(HEADER)) {
+            Some((front, back)) => {
+                front.copy_from_slice(&header);
+                back.copy_from_slice(body);
+                writer.write(short.get(..length).unwrap_or_default())?
+            }
+            None => writer.write_vectored(&[IoSlice::new(&header), IoSlice::new(body)])?,
+        };
         // Without a limit TLS takes all of it.
         if written != length {
             return Err(ChannelError::Io("TLS took a part of a frame".to_owned()));
@@ -465,6 +518,11 @@ fn misplaced(stage: &Stage, error: ChannelError) -> ChannelError {
         },
         Stage::Session(_) | Stage::Ended(_) => error,
     }
+}
+
+/// Text of the peer's that goes into logs and onto terminals: it starts no line there and steers nothing.
+fn on_one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 fn content<T: serde::de::DeserializeOwned>(message: &Message) -> Result<T, ChannelError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use nautilus_core::{UnixMillis, VerifyError};
 use serde::{Deserialize, Serialize};
 
+use crate::credential::MAX_VERDICT;
 use crate::message::{MessageType, Termination};
 
 /// What one end tells the other before it gives up, or in the place of an answer. Wire type: untrusted text.
@@ -15,7 +16,24 @@ pub struct Fault {
     /// What is wrong, for people.
     pub detail: String,
     /// What the application adds, such as the findings of a rejecting appraisal.
+    #[serde(with = "crate::bytes")]
     pub note: Vec<u8>,
+}
+
+impl Fault {
+    /// The same, no longer than a peer takes it during the handshake: an overlong detail is cut, an overlong note left
+    /// out.
+    pub(crate) fn bounded(mut self) -> Self {
+        const MAX_DETAIL: usize = 16 * 1024;
+        let end = self.detail.floor_char_boundary(MAX_DETAIL);
+        self.detail.truncate(end);
+        // Kinds are short, and so are the lengths of the three.
+        const REST: usize = 1024;
+        if self.note.len().saturating_add(MAX_DETAIL).saturating_add(REST) > MAX_VERDICT {
+            self.note = Vec::new();
+        }
+        self
+    }
 }
 
 /// Why a channel cannot be opened, or ended. Every one but an answered [`Fault`] ends the channel.
@@ -186,6 +204,9 @@ pub enum ChannelError {
     /// An answer to nothing.
     #[error("peer answered a question that was not asked")]
     AnswerUnexpected,
+    /// Heartbeat upon heartbeat, and none of the answers is taken.
+    #[error("peer asked {0} times whether this side is alive and took no answer")]
+    AnswersUnread(usize),
     /// No answer in time.
     #[error("no answer within {} s", after.as_secs())]
     NoAnswer {
@@ -250,6 +271,7 @@ impl ChannelError {
             Self::Terminated(_) => "terminated",
             Self::Closed => "closed",
             Self::AnswerUnexpected => "answer_unexpected",
+            Self::AnswersUnread(_) => "answers_unread",
             Self::NoAnswer { .. } => "no_answer",
             Self::SessionsFull(_) => "sessions_full",
             Self::HandshakesFull(_) => "handshakes_full",

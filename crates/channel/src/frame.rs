@@ -13,8 +13,9 @@ const COUNTED: usize = 44;
 const VERSION: u8 = 1;
 const COMPRESSED: u8 = 1;
 const ANSWER: u8 = 2;
-/// Payloads up to here are received into one allocation; longer ones grow as their bytes arrive.
-const EAGER: usize = 1024 * 1024;
+/// Payloads up to here are received into one allocation; longer ones grow as their bytes arrive, for a length is only a
+/// claim before that.
+const EAGER: usize = 64 * 1024;
 
 /// A frame as it stands in the stream, before sequence and expansion are looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +105,10 @@ impl FrameReader {
             None => {
                 let missing = HEADER.saturating_sub(self.header.len());
                 self.header.extend_from_slice(take(bytes, missing));
+                // Who speaks another protocol learns it from its first bytes, which may be all that it has to say.
+                if let Some(found) = self.header.get(4).copied().filter(|found| *found != VERSION) {
+                    return Err(ChannelError::FrameVersion { found });
+                }
                 let Ok(header) = <[u8; HEADER]>::try_from(self.header.as_slice()) else {
                     return Ok(None);
                 };
@@ -164,7 +169,7 @@ fn read_header(
         l1,
         l2,
         l3,
-        version,
+        _,
         message_type,
         flags,
         zero,
@@ -214,9 +219,6 @@ fn read_header(
     ] = id;
     let counted = u32::from_le_bytes([*l0, *l1, *l2, *l3]);
     let raw_len = u32::from_le_bytes([*r0, *r1, *r2, *r3]);
-    if *version != VERSION {
-        return Err(ChannelError::FrameVersion { found: *version });
-    }
     let malformed = |what| Err(ChannelError::FrameMalformed(what));
     let Some(message_type) = MessageType::from_byte(*message_type) else {
         return malformed("its message type is unknown");
@@ -263,3 +265,6 @@ fn read_header(
     };
     Ok((frame, length))
 }
+
+#[cfg(test)]
+mod tests;

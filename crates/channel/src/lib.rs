@@ -18,6 +18,7 @@
 
 mod backoff;
 pub mod blocking;
+mod bytes;
 mod compression;
 mod config;
 #[cfg(feature = "tokio")]

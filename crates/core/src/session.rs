@@ -144,7 +144,8 @@ mod tests {
     fn every_field_counts_and_is_named() {
         let expected = binding();
         assert_eq!(binding().difference(&expected), None);
-        let change: [(&str, fn(&mut SessionBinding)); 11] = [
+        type Change = fn(&mut SessionBinding);
+        let change: [(&str, Change); 11] = [
             ("label", |b| b.label.push('x')),
             ("role", |b| b.role = Role::Enclave),
             ("peer_role", |b| b.peer_role = Role::Agent),

@@ -243,7 +243,9 @@ impl Driver {
     }
 
     fn tell_established(&mut self) -> Result<(), ChannelError> {
-        let peer = self.endpoint.peer().cloned().ok_or(ChannelError::Closed)?;
+        let Some(peer) = self.endpoint.peer().cloned() else {
+            return Err(self.endpoint.ended());
+        };
         let (Some(node), Some(channel_id), Some(expires_at)) = (
             self.endpoint.node(),
             self.endpoint.channel_id(),
@@ -312,6 +314,11 @@ impl Driver {
             } => {
                 let result = if answered.is_some() && self.asked.len() >= ASKED {
                     Err(ChannelError::QueueFull(ASKED))
+                } else if answered.is_some() && self.asked.contains_key(&message_id) {
+                    Err(ChannelError::PayloadInvalid {
+                        message_type,
+                        what: "a question with its id waits for its answer already".to_owned(),
+                    })
                 } else {
                     self.endpoint
                         .send(message_type, message_id, answer, &payload, now)

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use nautilus_core::{
-    AppraisalVerdict, ChallengeTerms, Digest32, End, NodeId, Purpose, SessionBinding, SignedMessage as _,
-    UnixMillis,
+    AppraisalVerdict, BoundUserData, ChallengeTerms, Digest32, End, NodeId, Purpose, SessionBinding,
+    SignedMessage as _, UnixMillis,
 };
 
 use super::session::Session;
@@ -48,6 +48,8 @@ pub(super) struct Handshake {
     own_terms: Option<ChallengeTerms>,
     /// What both hellos and TLS say.
     facts: Option<Facts>,
+    /// What the peer's evidence says that it binds, while that is judged.
+    stated: Vec<u8>,
     /// How the peer's credential was judged, and until when that holds.
     peer: Option<(Peer, UnixMillis)>,
     /// The peer's verdict on ours.
@@ -76,6 +78,7 @@ impl Handshake {
             nonce: Digest32(nonce),
             own_terms: None,
             facts: None,
+            stated: Vec::new(),
             peer: None,
             verdict: None,
         })
@@ -272,6 +275,15 @@ impl Endpoint {
                     "its challenge is not for this node, this purpose and its own nonce".to_owned(),
                 );
             }
+            if presents != CredentialKind::Evidence {
+                return invalid("it sets a challenge and demands no evidence".to_owned());
+            }
+            // Evidence is for who demands it, and for nobody behind it.
+            if let Demand::Key(expected) = config.demands
+                && terms.verifier != expected
+            {
+                return invalid("its challenge names another verifier than the expected".to_owned());
+            }
         } else if presents == CredentialKind::Evidence {
             return invalid("it demands evidence and sets no challenge".to_owned());
         }
@@ -413,6 +425,7 @@ impl Endpoint {
                 let terms = handshake.own_terms.clone();
                 let terms = terms.ok_or(ChannelError::FrameMalformed("no challenge was set"))?;
                 handshake.turn = Turn::Judging;
+                handshake.stated.clone_from(&presented.user_data);
                 self.events.push_back(Event::Appraise(Box::new(Appraise {
                     presented: *presented,
                     terms,
@@ -472,7 +485,7 @@ impl Endpoint {
                         note,
                     });
                 }
-                check_session(&appraisal, &facts.peers)?;
+                check_session(appraisal.claims().user_data.as_ref(), &facts.peers)?;
                 let until = appraisal.expires_at();
                 if until <= now.wall {
                     return Err(ChannelError::Expired { at: until });
@@ -485,6 +498,9 @@ impl Endpoint {
                     child: Some(kernel), ..
                 },
             ) => {
+                // No vendor is needed to see of which session it says to be.
+                let stated = BoundUserData::from_canonical(&self.handshake()?.stated);
+                check_session(stated.as_ref(), &facts.peers)?;
                 let until = now.wall.plus(millis(self.config.limits.lifetime));
                 let kin = Kin::seal(kernel, why.to_string());
                 self.accept(Peer::Kin(kin), until, Vec::new(), now)
@@ -552,12 +568,8 @@ impl Endpoint {
     }
 }
 
-/// The appraisal has to be of this very session, whoever made it.
-fn check_session(
-    appraisal: &nautilus_core::Appraisal,
-    expected: &SessionBinding,
-) -> Result<(), ChannelError> {
-    let bound = appraisal.claims().user_data.as_ref();
+/// Evidence has to be of this very session, whoever judged it.
+fn check_session(bound: Option<&BoundUserData>, expected: &SessionBinding) -> Result<(), ChannelError> {
     let field = match bound.and_then(|bound| bound.session.as_ref()) {
         None => Some("session"),
         Some(stated) => stated.difference(expected),

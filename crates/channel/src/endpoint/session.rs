@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use nautilus_core::{NodeId, UnixMillis};
 
-use super::{Endpoint, Event, Stage, content};
+use super::{Endpoint, Event, Stage, content, on_one_line};
 use crate::error::ChannelError;
 use crate::limits::{Limits, Now, millis};
 use crate::message::{Message, MessageId, MessageType, Termination};
 use crate::peer::Peer;
+
+/// Most heartbeats that are answered while the peer takes nothing: an honest one asks once, and waits.
+const MAX_OWED: usize = 64;
 
 /// What an open channel knows.
 pub(super) struct Session {
@@ -24,7 +27,6 @@ pub(super) struct Session {
     rekeyed_after: u64,
     /// The heartbeat that is not answered yet.
     asked: Option<Beat>,
-    beats: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -55,7 +57,13 @@ impl Session {
             rekeyed_at: now.monotonic,
             rekeyed_after: 0,
             asked: None,
-            beats: 0,
+        }
+    }
+
+    pub(super) fn check_life(&self, now: Now) -> Result<(), ChannelError> {
+        match now.monotonic >= self.ends_at || now.wall >= self.expires_at {
+            true => Err(ChannelError::Expired { at: self.expires_at }),
+            false => Ok(()),
         }
     }
 
@@ -89,10 +97,16 @@ impl Endpoint {
                 self.events.push_back(Event::RoundTrip(round_trip));
             }
             MessageType::Heartbeat if message.payload.is_empty() => {
+                // Who asks and does not read the answers would have them pile up here.
+                self.owed = self.owed.saturating_add(1);
+                if self.owed > MAX_OWED {
+                    return Err(ChannelError::AnswersUnread(MAX_OWED));
+                }
                 self.write(MessageType::Heartbeat, message.message_id, true, &[], now)?;
             }
             MessageType::Termination => {
-                let termination: Termination = content(&message)?;
+                let mut termination: Termination = content(&message)?;
+                termination.detail = on_one_line(&termination.detail);
                 self.events.push_back(Event::Terminated(termination.clone()));
                 self.end_with(ChannelError::Terminated(termination));
                 return Ok(());
@@ -125,22 +139,15 @@ impl Endpoint {
         let Stage::Session(session) = &mut self.stage else {
             return Ok(());
         };
-        if now.monotonic >= session.ends_at || now.wall >= session.expires_at {
-            return Err(ChannelError::Expired {
-                at: session.expires_at,
-            });
-        }
         if silent >= limits.silence {
             return Err(ChannelError::PeerSilent {
                 after: limits.silence,
             });
         }
         if silent >= limits.heartbeat && session.asked.is_none() {
-            session.beats = session.beats.saturating_add(1);
-            let mut id = [0xff; 16];
-            let (number, _) = id.split_at_mut(8);
-            number.copy_from_slice(&session.beats.to_le_bytes());
-            let id = MessageId(id);
+            // Who could guess it would answer before it was asked, and seem nearer than it is.
+            let id = MessageId::random()
+                .map_err(|error| ChannelError::Io(format!("no randomness for a heartbeat: {error}")))?;
             session.asked = Some(Beat {
                 id,
                 at: now.monotonic,

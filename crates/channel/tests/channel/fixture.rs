@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use nautilus_channel::{
-    Appraise, ChannelError, Config, Demand, Endpoint, Event, Judgement, Now, Present, Presentation,
-    PresentedEvidence, SessionKeyHolder,
+    Appraise, ChannelError, Config, Demand, Endpoint, Event, Fault, Judgement, MessageId, MessageType, Now,
+    Present, Presentation, PresentedEvidence, SessionKeyHolder,
 };
 use nautilus_core::{
     Attester as _, Binding, BootId, BoundUserData, EventLogHead, Measurement, NodeId, Policy, PublicKey,
@@ -169,12 +169,15 @@ pub fn output(end: &mut Endpoint) -> Vec<u8> {
     bytes
 }
 
-/// An end, the TEE that it asks, and what happened to it.
+/// An end, what stands behind it, and what happened to it.
 pub struct Side<'a> {
     pub end: Endpoint,
-    pub tee: &'a Tee,
     pub now: Now,
     pub events: Vec<Event>,
+    /// What its program presents.
+    pub presents: Box<dyn Fn(&Present) -> PresentedEvidence + 'a>,
+    /// How it judges.
+    pub judges: Box<dyn Fn(Appraise, UnixMillis) -> Judgement + 'a>,
 }
 
 impl<'a> Side<'a> {
@@ -189,9 +192,10 @@ impl<'a> Side<'a> {
     fn new(end: Endpoint, tee: &'a Tee) -> Self {
         Self {
             end,
-            tee,
             now: START,
             events: Vec::new(),
+            presents: Box::new(|present| tee.present(present)),
+            judges: Box::new(|appraise, now| tee.judge(appraise, now)),
         }
     }
 
@@ -206,11 +210,11 @@ impl<'a> Side<'a> {
         while let Some(event) = self.end.next_event() {
             match event {
                 Event::Present(present) => {
-                    let evidence = self.tee.present(&present);
+                    let evidence = (self.presents)(&present);
                     self.end.presented(Ok(evidence), self.now)?;
                 }
                 Event::Appraise(appraise) => {
-                    let judgement = self.tee.judge(*appraise, self.now.wall);
+                    let judgement = (self.judges)(*appraise, self.now.wall);
                     self.end.judged(judgement, self.now)?;
                 }
                 other => self.events.push(other),
@@ -221,6 +225,22 @@ impl<'a> Side<'a> {
 
     pub fn output(&mut self) -> Vec<u8> {
         output(&mut self.end)
+    }
+
+    /// What arrived as messages, in order.
+    pub fn payloads(&self) -> Vec<&[u8]> {
+        let messages = self.events.iter().filter_map(|event| match event {
+            Event::Message(message) => Some(message.payload.as_slice()),
+            _ => None,
+        });
+        messages.collect()
+    }
+
+    pub fn say(&mut self, payload: &[u8]) {
+        let id = MessageId([9; 16]);
+        self.end
+            .send(MessageType::Attestation, id, false, payload, self.now)
+            .unwrap();
     }
 }
 
@@ -246,4 +266,12 @@ pub fn open(tee: &Tee) -> (Side<'_>, Side<'_>) {
     let (mut a, mut b) = (Side::initiator(agent(), tee), Side::responder(verifier(), tee));
     assert_eq!(run(&mut a, &mut b), (None, None));
     (a, b)
+}
+
+/// What a peer that refused says why.
+pub fn refused(error: Option<ChannelError>) -> Fault {
+    match error {
+        Some(ChannelError::Refused(fault)) => fault,
+        other => panic!("{other:?}"),
+    }
 }

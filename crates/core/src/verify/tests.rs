@@ -1,5 +1,5 @@
 use super::*;
-use crate::{BootId, Digest32, EventLogHead, NodeId, PublicKey, Purpose, SignedMessage};
+use crate::{BootId, Digest32, End, EventLogHead, NodeId, PublicKey, Purpose, Role, SignedMessage};
 
 /// Accepts evidence that is exactly 64 or 32 bytes of report data: the facade's own checks are what is tested.
 struct FakeVerifier(TeeKind);
@@ -464,5 +464,138 @@ fn a_stand_in_needs_someone_to_stand_in_for() {
     assert_eq!(
         simulated.err(),
         Some(VerifierSetError::NothingToStandInFor(TeeKind::Simulated))
+    );
+}
+
+fn session() -> SessionBinding {
+    SessionBinding {
+        label: SessionBinding::LABEL.to_owned(),
+        role: Role::Agent,
+        peer_role: Role::Verifier,
+        end: End::Initiator,
+        node: NodeId([2; 32]),
+        exporter: Digest32([6; 32]),
+        initiator_nonce: Digest32([7; 32]),
+        responder_nonce: Digest32([8; 32]),
+        own_key: Digest32([9; 32]),
+        peer_key: Digest32([10; 32]),
+        group: 0x11ec,
+    }
+}
+
+/// Evidence that binds this session, or none.
+fn of_session(session: Option<SessionBinding>) -> Evidence {
+    evidence(&BoundUserData {
+        session,
+        ..user_data()
+    })
+}
+
+fn verify_session(evidence: &Evidence, now: u64) -> Result<Verified<Claims>, VerifyError> {
+    let binding = Binding::Session {
+        terms: &terms(),
+        session: &session(),
+    };
+    set().verify(evidence, binding, &Endorsements::default(), UnixMillis(now))
+}
+
+/// A field, and how it is another.
+type Change = (&'static str, fn(&mut SessionBinding));
+
+fn mismatch(field: &str) -> Result<Verified<Claims>, VerifyError> {
+    Err(VerifyError::SessionMismatch {
+        field: field.to_owned(),
+    })
+}
+
+#[test]
+fn evidence_that_binds_the_session_gives_claims_with_it() {
+    let claims = verify_session(&of_session(Some(session())), 2000).unwrap();
+    assert_eq!(
+        claims.user_data.as_ref().and_then(|bound| bound.session.clone()),
+        Some(session())
+    );
+    assert!(
+        claims.binding.starts_with("session that challenge"),
+        "{}",
+        claims.binding
+    );
+}
+
+#[test]
+fn evidence_of_another_session_is_refused_by_the_field_that_differs() {
+    let change: [Change; 11] = [
+        ("label", |b| b.label.clear()),
+        ("role", |b| b.role = Role::Enclave),
+        ("peer_role", |b| b.peer_role = Role::Agent),
+        ("end", |b| b.end = End::Responder),
+        ("node", |b| b.node.0[0] ^= 1),
+        ("group", |b| b.group = 0x1d),
+        ("initiator_nonce", |b| b.initiator_nonce.0[0] ^= 1),
+        ("responder_nonce", |b| b.responder_nonce.0[0] ^= 1),
+        ("own_key", |b| b.own_key.0[31] ^= 1),
+        ("peer_key", |b| b.peer_key.0[0] ^= 1),
+        ("exporter", |b| b.exporter.0[0] ^= 1),
+    ];
+    for (field, change) in change {
+        let mut other = session();
+        change(&mut other);
+        assert_eq!(verify_session(&of_session(Some(other)), 2000), mismatch(field));
+    }
+}
+
+#[test]
+fn evidence_that_binds_no_session_opens_none() {
+    assert_eq!(verify_session(&of_session(None), 2000), mismatch("session"));
+}
+
+#[test]
+fn a_session_needs_its_challenge_current_and_answered() {
+    let good = of_session(Some(session()));
+    assert_eq!(
+        verify_session(&good, 61_000),
+        Err(VerifyError::ChallengeExpired {
+            expired_at: UnixMillis(61_000)
+        })
+    );
+    let mut stripped = good.clone();
+    stripped.user_data = of_session(None).user_data;
+    assert_eq!(
+        verify_session(&stripped, 2000),
+        Err(VerifyError::UserDataMismatch)
+    );
+    let other = ChallengeTerms {
+        verifier: PublicKey([9; 32]),
+        ..terms()
+    };
+    let bound = BoundUserData {
+        session: Some(session()),
+        ..user_data()
+    };
+    let mut diverted = good;
+    diverted.bytes = other.challenge().bind(&bound).as_bytes().to_vec();
+    assert!(matches!(
+        verify_session(&diverted, 2000),
+        Err(VerifyError::ChallengeMismatch { .. })
+    ));
+}
+
+#[test]
+fn evidence_that_opens_a_session_serves_for_nothing_else() {
+    let evidence = of_session(Some(session()));
+    let terms = terms();
+    for binding in [Binding::Issued(&terms), Binding::Challenge(terms.challenge())] {
+        let verified = set().verify(&evidence, binding, &Endorsements::default(), UnixMillis(2000));
+        assert_eq!(verified, Err(VerifyError::SessionUnexpected), "{binding:?}");
+    }
+    // Where nobody asked for it, it may be looked at, and is what it is.
+    let claimed = Binding::Claimed(terms.challenge());
+    let claims = set()
+        .verify(&evidence, claimed, &Endorsements::default(), UnixMillis(2000))
+        .unwrap();
+    assert!(claims.binding.starts_with(UNCHECKED), "{}", claims.binding);
+    assert_eq!(
+        claims.user_data.as_ref().and_then(|bound| bound.session.clone()),
+        Some(session())
     );
 }

@@ -52,6 +52,8 @@ enum Command {
     Agent(command::agent::Agent),
     #[command(subcommand)]
     Enclave(command::enclave::Enclave),
+    #[command(subcommand)]
+    Verifier(command::verifier::Verifier),
     Verify(command::verify::Verify),
     /// Write, check and explain policies: what is wanted of verified evidence
     #[command(subcommand)]
@@ -91,6 +93,7 @@ impl Cli {
             Command::Attest(command) => command.run(&self.global),
             Command::Agent(command) => command.run(&self.global),
             Command::Enclave(command) => command.run(&self.global),
+            Command::Verifier(command) => command.run(&self.global),
             Command::Verify(command) => command.run(&self.global),
             Command::Policy(command) => command.run(&self.global),
             Command::Endorsements(command) => command.run(&self.global),

@@ -13,5 +13,6 @@ pub mod metrics;
 pub mod policy;
 pub mod proof;
 pub mod up;
+pub mod verifier;
 pub mod verify;
 pub mod wallet;

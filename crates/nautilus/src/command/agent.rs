@@ -13,14 +13,35 @@ use crate::cli::Global;
 use crate::command::attest::{PurposeArgument, challenge, write_evidence};
 use crate::command::enclave::asked;
 use crate::command::metrics::Metrics;
+use crate::command::up::{NodeFlags, Plan, Whom, run_node};
 use crate::failure::{Failure, REJECTED};
 use crate::output;
 
-/// Ask the node that runs for evidence, or have its wallet sign metrics.
+/// Run a node, ask the one that runs for evidence, or have its wallet sign metrics.
 #[derive(Subcommand)]
 pub enum Agent {
+    Run(Run),
     Attest(Attest),
     Metrics(Metrics),
+}
+
+/// Run this machine's node against a verifier elsewhere, until Ctrl-C.
+///
+/// As `nautilus up`, without a verifier of its own: the node attests to the verifier at `attestation_url`, which is known
+/// by `verifier_key`, through the attested channel. A channel that breaks is opened again, with new evidence. --policy is
+/// what the node holds its own evidence to when others ask for it with `nautilus agent attest`.
+#[derive(Args)]
+pub struct Run {
+    #[command(flatten)]
+    node: NodeFlags,
+}
+
+impl Run {
+    fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
+        let plan = Plan::make(&self.node, false, global)?;
+        let verifier = plan.configured_verifier()?;
+        run_node(plan, Whom::Other(verifier), global.json)
+    }
 }
 
 /// Have the running node answer a challenge with the key that it really signs with.
@@ -60,6 +81,7 @@ impl Agent {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
         match self {
+            Self::Run(run) => run.run(global),
             Self::Attest(attest) => attest.run(global),
             Self::Metrics(metrics) => metrics.run(global),
         }

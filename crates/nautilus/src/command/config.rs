@@ -37,19 +37,25 @@ pub struct ConfigFlags {
     /// `enclave_image`: the enclave's program
     #[arg(long, value_name = "PATH")]
     enclave_image: Option<String>,
-    /// `attestation_url`: the verifier
+    /// `attestation_url`: the verifier, such as tcp://HOST:PORT
     #[arg(long, value_name = "URL")]
     attestation_url: Option<String>,
+    /// `verifier_key`: the key that the verifier prints when it starts
+    #[arg(long, value_name = "HEX")]
+    verifier_key: Option<String>,
     /// `key_provision_url`: the key broker
     #[arg(long, value_name = "URL")]
     key_provision_url: Option<String>,
+    /// `key_provision_key`: the key broker's key, where it is not the verifier
+    #[arg(long, value_name = "HEX")]
+    key_provision_key: Option<String>,
     /// `metrics_interval`: time between samples, such as 30s
     #[arg(long, value_name = "DURATION")]
     interval: Option<String>,
     /// `proof_batch_size`: most samples in one proof
     #[arg(long, value_name = "NUMBER")]
     proof_batch_size: Option<String>,
-    /// `secure_channels`: whether agent and enclave speak over the attested channel
+    /// `secure_channels`: true; enclave, agent and verifier speak through the attested channel only
     #[arg(long, value_name = "BOOL")]
     secure_channels: Option<String>,
     /// `debug_mode`: whether the enclave may be debugged
@@ -70,10 +76,16 @@ impl ConfigFlags {
             ("--tee-type", "tee_type", &self.tee_type),
             ("--enclave-image", "enclave_image", &self.enclave_image),
             ("--attestation-url", "attestation_url", &self.attestation_url),
+            ("--verifier-key", "verifier_key", &self.verifier_key),
             (
                 "--key-provision-url",
                 "key_provision_url",
                 &self.key_provision_url,
+            ),
+            (
+                "--key-provision-key",
+                "key_provision_key",
+                &self.key_provision_key,
             ),
             ("--interval", "metrics_interval", &self.interval),
             ("--proof-batch-size", "proof_batch_size", &self.proof_batch_size),

@@ -10,7 +10,7 @@ mod relying_party;
 mod signals;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,8 @@ use nautilus_agent::event::{Event, EventSink, What};
 use nautilus_agent::hub::EventHub;
 use nautilus_agent::page;
 use nautilus_agent::runner::{Agent, AgentError, Ended};
-use nautilus_agent::told;
+use nautilus_agent::{VerifierAddress, told};
+use nautilus_channel::{Address, Listener};
 use nautilus_tee::simulated::Vendor;
 use nautilus_verifier::now;
 use tokio::net::TcpListener;
@@ -32,10 +33,10 @@ use crate::failure::Failure;
 pub use choice::Choice;
 pub use grounds::ImageCheck;
 use grounds::grounds;
-use plan::Plan;
-pub use plan::enclave_image;
+pub use plan::{Plan, development_policy, enclave_image, verifier_set};
+pub use relying_party::{RelyingParty, registry_path};
+pub use signals::Signals;
 use printer::{Lines, Printer};
-use relying_party::RelyingParty;
 use signals::StopReason;
 
 /// At a stop, the last window has this long to be proven and settled.
@@ -87,23 +88,36 @@ pub struct NodeFlags {
 impl Up {
     /// Runs the command.
     pub fn run(&self, global: &Global) -> Result<ExitCode, Failure> {
-        let plan = Plan::make(&self.node, global)?;
+        let plan = Plan::make(&self.node, true, global)?;
         let relying = RelyingParty::open(&plan.data_dir, plan.verifier_set()?, plan.policy.clone())?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .thread_keep_alive(Duration::from_secs(2))
-            .build()?;
-        let result = runtime.block_on(plan.run(relying, global.json));
-        // A request to a verifier that hangs must not hold the end up.
-        runtime.shutdown_timeout(SERVER_DEADLINE);
-        result
+        run_node(plan, Whom::Own(Box::new(relying)), global.json)
     }
+}
+
+/// The verifier that a node attests to.
+pub enum Whom {
+    /// The one of this process.
+    Own(Box<RelyingParty>),
+    /// One elsewhere.
+    Other(VerifierAddress),
+}
+
+/// Runs a node until it is to stop.
+pub fn run_node(plan: Plan, whom: Whom, json: bool) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_keep_alive(Duration::from_secs(2))
+        .build()?;
+    let result = runtime.block_on(plan.run(whom, json));
+    // A request to a verifier that hangs must not hold the end up.
+    runtime.shutdown_timeout(SERVER_DEADLINE);
+    result
 }
 
 impl Plan {
     /// Starts everything, waits for the end, and stops everything in reverse.
-    async fn run(self, relying: RelyingParty, json: bool) -> Result<ExitCode, Failure> {
-        let mut signals = signals::listen()?;
+    async fn run(self, whom: Whom, json: bool) -> Result<ExitCode, Failure> {
+        let mut signals = Signals::listen()?;
         let listener = self.bind().await?;
         let url = format!("http://{}", listener.local_addr()?);
         let hub = Arc::new(EventHub::new());
@@ -120,18 +134,31 @@ impl Plan {
             })
         });
 
-        let verifier = Arc::new(relying.verifier);
-        let routes = page::guarded(page::router(hub).merge(nautilus_verifier::router(verifier)));
-        let renewal = self
-            .settings
-            .simulated
-            .clone()
-            .map(|simulated| tokio::spawn(renew_endorsements(simulated, Arc::clone(&events))));
         let (close, closed) = watch::channel(false);
+        let mut routes = page::router(hub);
+        let (verifier, mut served) = match whom {
+            Whom::Other(verifier) => (verifier, None),
+            Whom::Own(relying) => {
+                let listener = Listener::bind(&own_address(&self.data_dir)?)
+                    .await
+                    .map_err(Failure::missing)?;
+                let verifier = Arc::new(relying.verifier);
+                let at = VerifierAddress {
+                    address: listener.local_address().clone(),
+                    key: verifier.public_key(),
+                };
+                routes = routes.merge(nautilus_verifier::router(Arc::clone(&verifier)));
+                let serve = nautilus_verifier::serve(verifier, listener, until_closed(closed.clone()));
+                (at, Some(tokio::spawn(serve)))
+            }
+        };
+        let routes = page::guarded(routes);
+        let simulated = self.simulated().map(Path::to_owned);
+        let renewal =
+            simulated.map(|simulated| tokio::spawn(renew_endorsements(simulated, Arc::clone(&events))));
         let mut server = tokio::spawn(serve(listener, routes, closed));
 
-        let mut settings = self.settings;
-        settings.verifier = url;
+        let settings = self.settings(verifier)?;
         let mut agent = Agent::open(settings, self.grounds, Arc::clone(&events)).map_err(failure)?;
         let (stop, stopped) = watch::channel(false);
         let (result, reason) = {
@@ -172,6 +199,11 @@ impl Plan {
         if tokio::time::timeout(SERVER_DEADLINE, &mut server).await.is_err() {
             server.abort();
         }
+        if let Some(served) = &mut served
+            && tokio::time::timeout(SERVER_DEADLINE, &mut *served).await.is_err()
+        {
+            served.abort();
+        }
         printer.finish()?;
         result.map_err(failure)?;
         Ok(ExitCode::SUCCESS)
@@ -190,14 +222,22 @@ impl Plan {
 async fn serve(
     listener: TcpListener,
     routes: axum::Router,
-    mut closed: watch::Receiver<bool>,
+    closed: watch::Receiver<bool>,
 ) -> Result<(), std::io::Error> {
     axum::serve(listener, routes)
-        .with_graceful_shutdown(async move {
-            // The sender's end is the same as its word.
-            let _closed = closed.wait_for(|closed| *closed).await;
-        })
+        .with_graceful_shutdown(until_closed(closed))
         .await
+}
+
+async fn until_closed(mut closed: watch::Receiver<bool>) {
+    // The sender's end is the same as its word.
+    let _closed = closed.wait_for(|closed| *closed).await;
+}
+
+/// Where this process's own verifier is: a socket that only this user reaches.
+fn own_address(data_dir: &Path) -> Result<Address, Failure> {
+    let directory = std::path::absolute(data_dir.join("verifier"))?;
+    Ok(Address::Unix(directory.join("channel.sock")))
 }
 
 /// The simulated vendor's endorsements hold for 30 days and are renewed when they are opened.

@@ -50,6 +50,18 @@ pub fn lines(event: &Event) -> Option<String> {
                 &format!("`{name}` took {} from {broker}", secrets.join(", ")),
             )
         }
+        What::Channel(facts) => stage(
+            "channel",
+            &format!(
+                "open to the {} at {}, known by key {}: session {}, {}, until {}",
+                facts.peer,
+                facts.address,
+                short(&facts.peer_key),
+                short(&facts.channel_id),
+                facts.group,
+                facts.expires_at
+            ),
+        ),
         What::Boot(facts) => boot(facts),
         What::Rotated(facts) => stage(
             "rotated",

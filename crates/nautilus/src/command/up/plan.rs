@@ -7,6 +7,7 @@ use nautilus_agent::config::{Config, Origin, format_duration, parse_duration};
 use nautilus_agent::enclave_process::image_hash;
 use nautilus_agent::event::What;
 use nautilus_agent::key_manager::RotationSchedule;
+use nautilus_agent::VerifierAddress;
 use nautilus_agent::runner::{Grounds, Settings};
 use nautilus_core::{Measurement, Policy, TeeKind, TrustAnchors, VerifierSet};
 use nautilus_tee::simulated;
@@ -37,26 +38,36 @@ pub struct Plan {
     pub listen: std::net::SocketAddr,
     /// When to stop by itself.
     pub stop_after: Option<Duration>,
-    /// The agent's settings.
-    pub settings: Settings,
     /// What the agent is told of TEEs.
     pub grounds: Grounds,
     /// Where state is kept.
     pub data_dir: PathBuf,
     /// What is wanted of the node's evidence.
     pub policy: Policy,
+    chosen: TeeKind,
     simulated: Option<PathBuf>,
+    enclave_image: PathBuf,
+    rotation: RotationSchedule,
+    interval: Duration,
+    window: Duration,
     anchors: TrustAnchors,
+    config: Config,
     _lock: Lock,
 }
 
 impl Plan {
     /// Decides, and opens what is kept in the data directory.
-    pub fn make(up: &NodeFlags, global: &Global) -> Result<Self, Failure> {
+    pub fn make(up: &NodeFlags, has_verifier: bool, global: &Global) -> Result<Self, Failure> {
         let config = up.flags.load(global)?;
         if !config.enabled() {
             return Err(Failure::usage(anyhow::anyhow!(
                 "the configuration says `enabled: false`: nothing to do"
+            )));
+        }
+        if !config.secure_channels() {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "`secure_channels: false` is not possible: enclave, agent and verifier speak through the attested channel \
+                 and in no other way"
             )));
         }
         let stop_after = up
@@ -78,7 +89,6 @@ impl Plan {
             )));
         }
         let rotation = rotation(&up.rotate_keys_every)?;
-        let key_broker = key_provision_url(&config)?;
         let mut warnings: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
         let choice = Choice::make(&config)?;
         let Choice {
@@ -89,7 +99,7 @@ impl Plan {
             Some(_) => choice,
             None => choice.without_policy(&config),
         };
-        warnings.extend(unused_settings(&config, up.policy.is_some()));
+        warnings.extend(unused_settings(&config, up.policy.is_some(), has_verifier));
         if !up.listen.ip().is_loopback() {
             warnings.push(format!(
                 "page and API have no authentication yet, and {} is not loopback: whoever reaches it can use them",
@@ -116,26 +126,52 @@ impl Plan {
             warnings,
             listen: up.listen,
             stop_after,
-            settings: Settings {
-                directory: data_dir.join("agent"),
-                tee: chosen,
-                simulated: simulated.clone(),
-                quote_provider: config.quote_provider().map(str::to_owned),
-                enclave_image,
-                verifier: String::new(),
-                key_broker,
-                rotation,
-                interval,
-                window,
-                batch: config.proof_batch_size(),
-            },
             grounds: grounds(chosen, set, policy.clone()),
             data_dir,
             policy,
+            chosen,
             simulated,
+            enclave_image,
+            rotation,
+            interval,
+            window,
             anchors,
+            config,
             _lock: lock,
         })
+    }
+
+    /// The agent's settings, with this verifier.
+    pub fn settings(&self, verifier: VerifierAddress) -> Result<Settings, Failure> {
+        Ok(Settings {
+            directory: self.data_dir.join("agent"),
+            tee: self.chosen,
+            simulated: self.simulated.clone(),
+            quote_provider: self.config.quote_provider().map(str::to_owned),
+            enclave_image: self.enclave_image.clone(),
+            key_broker: self.config.key_broker(&verifier).map_err(Failure::usage)?,
+            verifier,
+            rotation: self.rotation,
+            interval: self.interval,
+            window: self.window,
+            batch: self.config.proof_batch_size(),
+        })
+    }
+
+    /// The verifier that the configuration names.
+    pub fn configured_verifier(&self) -> Result<VerifierAddress, Failure> {
+        let configured = self.config.verifier().map_err(Failure::usage)?;
+        configured.ok_or_else(|| {
+            Failure::usage(anyhow::anyhow!(
+                "no verifier is configured: set `attestation_url` to its address and `verifier_key` to its key, which \
+                 `nautilus verifier serve` prints; or run `nautilus up`, which has its own"
+            ))
+        })
+    }
+
+    /// Where the simulated platform is, if it is used.
+    pub fn simulated(&self) -> Option<&Path> {
+        self.simulated.as_deref()
     }
 
     /// Whose evidence counts.
@@ -195,31 +231,15 @@ fn rotation(text: &str) -> Result<RotationSchedule, Failure> {
     Ok(RotationSchedule::every(every))
 }
 
-/// The key broker that the enclave gets secrets from.
-fn key_provision_url(config: &Config) -> Result<Option<String>, Failure> {
-    let url = config.key_provision_url();
-    if url.is_some_and(|url| !url.starts_with("http://")) {
-        return Err(Failure::usage(anyhow::anyhow!(
-            "`key_provision_url` has to start with http://: key brokers are not spoken to over TLS yet; secrets are \
-             encrypted to the enclave's own key in any case"
-        )));
-    }
-    Ok(url.map(str::to_owned))
-}
-
 /// Settings that somebody made and that this version does not act upon: said, not ignored in silence.
-fn unused_settings(config: &Config, policy_is_given: bool) -> Vec<String> {
-    let mut unused = vec![
-        (
-            "attestation_url",
-            "the verifier of `nautilus up` is in this process",
-        ),
-        (
-            "secure_channels",
-            "agent and enclave speak over a Unix socket, and the kernel says who is there",
-        ),
-        ("debug_mode", "the enclave's program has no debug mode"),
-    ];
+fn unused_settings(config: &Config, policy_is_given: bool, has_verifier: bool) -> Vec<String> {
+    let mut unused = vec![("debug_mode", "the enclave's program has no debug mode")];
+    if has_verifier {
+        unused.extend([
+            ("attestation_url", "the verifier of `nautilus up` is in this process"),
+            ("verifier_key", "the verifier of `nautilus up` is in this process"),
+        ]);
+    }
     if policy_is_given {
         unused.push(("pcr_policy", "--policy says which PCRs are wanted"));
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use nautilus_core::{Policy, VerifierSet};
 use nautilus_enclave::hpke;
 use nautilus_ledger::EmbeddedLedger;
-use nautilus_verifier::{KeyBroker, Verifier, VerifierKey};
+use nautilus_verifier::{KeyBroker, Registry, Verifier, VerifierKey};
 
 use super::lock::Lock;
 use crate::command::ledger;
@@ -32,7 +32,8 @@ impl RelyingParty {
         }
         let key = VerifierKey::open_or_create(&key_path)?;
         let ledger: EmbeddedLedger = ledger::open_or_create(&ledger_path, key.public())?;
-        let verifier = Verifier::new(set, policy, key, ledger);
+        let registry = Registry::open(&registry_path(data_dir))?;
+        let verifier = Verifier::new(set, policy, key, registry, ledger);
         let verifier = match released(&data_dir.join("verifier/secrets"))? {
             Some(broker) => verifier.releasing(broker),
             None => verifier,
@@ -44,8 +45,13 @@ impl RelyingParty {
     }
 }
 
+/// Where a verifier remembers its nodes.
+pub fn registry_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("verifier/registry.json")
+}
+
 /// Where a verifier's key is kept.
-pub fn key_path(data_dir: &Path) -> PathBuf {
+fn key_path(data_dir: &Path) -> PathBuf {
     data_dir.join("verifier/verifier.key")
 }
 

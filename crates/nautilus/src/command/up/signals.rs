@@ -1,4 +1,4 @@
-//! What ends `nautilus up`.
+//! What ends a node, or a verifier.
 
 use std::fmt;
 use std::time::Duration;
@@ -36,15 +36,15 @@ pub struct Signals {
     terminate: Signal,
 }
 
-/// Starts listening; from here on the signals no longer end the process by themselves.
-pub fn listen() -> std::io::Result<Signals> {
-    Ok(Signals {
-        interrupt: signal(SignalKind::interrupt())?,
-        terminate: signal(SignalKind::terminate())?,
-    })
-}
-
 impl Signals {
+    /// Starts listening; from here on the signals no longer end the process by themselves.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
     /// Waits for a signal, or for the time to be over.
     pub async fn wait(&mut self, stop_after: Option<Duration>) -> StopReason {
         let time_over = async {

@@ -34,9 +34,9 @@ pub use choice::Choice;
 pub use grounds::ImageCheck;
 use grounds::grounds;
 pub use plan::{Plan, development_policy, enclave_image, verifier_set};
+use printer::{Lines, Printer};
 pub use relying_party::{RelyingParty, registry_path};
 pub use signals::Signals;
-use printer::{Lines, Printer};
 use signals::StopReason;
 
 /// At a stop, the last window has this long to be proven and settled.

@@ -49,7 +49,11 @@ pub struct Serve {
     http: Option<SocketAddr>,
     /// Policy that evidence has to pass. Needed, but with --dangerous-allow-simulated, where the default pins the
     /// enclave beside this program
-    #[arg(long, value_name = "FILE", required_unless_present = "dangerous_allow_simulated")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "dangerous_allow_simulated"
+    )]
     policy: Option<PathBuf>,
     /// A key or root certificate that you vouch for where no vendor does: ROLE=PATH, or a directory with a folder for
     /// each role; may be given several times
@@ -94,7 +98,11 @@ impl Serve {
             Some(path) => read_policy(path)?,
             None => {
                 let config = self.flags.load(global)?;
-                development_policy(&config, nautilus_core::TeeKind::Simulated, &enclave_image(&config)?)?
+                development_policy(
+                    &config,
+                    nautilus_core::TeeKind::Simulated,
+                    &enclave_image(&config)?,
+                )?
             }
         };
         let set = verifier_set(simulated.as_deref(), &anchors)?;
@@ -117,8 +125,9 @@ impl Serve {
             .map_err(|error| Failure::missing(error).context("give another address with --listen"))?;
         let http = match self.http {
             Some(address) => Some(TcpListener::bind(address).await.map_err(|error| {
-                Failure::missing(error)
-                    .context(format!("cannot listen on {address}: give another address with --http"))
+                Failure::missing(error).context(format!(
+                    "cannot listen on {address}: give another address with --http"
+                ))
             })?),
             None => None,
         };

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -53,9 +53,15 @@ impl Node {
         } else {
             &["--interval", "250ms", "--window", "1s"]
         };
-        let mut process = up(data, more)
+        let mut command = up(data, more);
+        command.args(pace);
+        Self::run(command, data)
+    }
+
+    /// Runs a command that prints events, in a data directory of its own.
+    pub fn run(mut command: Command, data: &Path) -> Self {
+        let mut process = command
             .arg("--json")
-            .args(pace)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -157,7 +163,7 @@ impl Node {
         });
         let data = self.data.clone();
         eventually("no process of the node is left", || {
-            processes_of(&data).is_empty()
+            data.as_os_str().is_empty() || processes_of(&data).is_empty()
         });
         Ended {
             status: status.unwrap(),
@@ -178,6 +184,18 @@ impl Node {
     pub fn kill(self) -> Ended {
         self.signal(Signal::KILL);
         self.ended_soon()
+    }
+
+    /// As [`Self::ended`], where other processes use the same data directory.
+    pub fn ended_alone(mut self) -> Ended {
+        self.data = PathBuf::new();
+        self.ended()
+    }
+
+    /// As [`Self::kill`], where other processes use the same data directory.
+    pub fn kill_alone(self) -> Ended {
+        self.signal(Signal::KILL);
+        self.ended_alone()
     }
 }
 
@@ -201,6 +219,13 @@ impl Ended {
             [one] => one,
             several => panic!("{} events of kind {kind}", several.len()),
         }
+    }
+
+    /// Asserts the same of a verifier, which earns nothing.
+    pub fn is_orderly_verifier(&self) {
+        assert_eq!(self.status.code(), Some(0), "{:?}", self.stderr);
+        assert_eq!(self.stderr, "");
+        assert_eq!(self.events.last().unwrap()["kind"], "stopped");
     }
 
     /// Asserts that it stopped in order: exit code 0, nothing on standard error, `stopped` last, and all totals

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nautilus_agent::VerifierAddress;
 use nautilus_agent::config::{Config, Origin, format_duration, parse_duration};
 use nautilus_agent::enclave_process::image_hash;
 use nautilus_agent::event::What;
 use nautilus_agent::key_manager::RotationSchedule;
-use nautilus_agent::VerifierAddress;
 use nautilus_agent::runner::{Grounds, Settings};
 use nautilus_core::{Measurement, Policy, TeeKind, TrustAnchors, VerifierSet};
 use nautilus_tee::simulated;
@@ -236,7 +236,10 @@ fn unused_settings(config: &Config, policy_is_given: bool, has_verifier: bool) -
     let mut unused = vec![("debug_mode", "the enclave's program has no debug mode")];
     if has_verifier {
         unused.extend([
-            ("attestation_url", "the verifier of `nautilus up` is in this process"),
+            (
+                "attestation_url",
+                "the verifier of `nautilus up` is in this process",
+            ),
             ("verifier_key", "the verifier of `nautilus up` is in this process"),
         ]);
     }

@@ -1,0 +1,78 @@
+//! Who does not get in, by name.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::node::Ended;
+use crate::world::{World, text};
+
+fn told(ended: &Ended) -> String {
+    let warnings = ended.of("warning").into_iter();
+    let warnings = warnings.filter_map(|event| event["detail"].as_str());
+    format!("{}\n{}", ended.stderr, warnings.collect::<Vec<_>>().join("\n"))
+}
+
+#[test]
+fn a_verifier_without_the_expected_key_gets_no_evidence() {
+    let world = World::new();
+    let verifier = world.verifier("tcp://127.0.0.1:0", &[]);
+    let node = world.node(&verifier.address, &"11".repeat(32), &[]);
+    let ended = node.ended_alone();
+    assert_ne!(ended.status.code(), Some(0));
+    let told = told(&ended);
+    assert!(told.contains("expected key"), "{told}");
+    assert!(ended.of("boot").is_empty());
+    drop(verifier);
+}
+
+#[test]
+fn a_node_that_moved_to_another_platform_is_not_let_in() {
+    let world = World::new();
+    let verifier = world.verifier("tcp://127.0.0.1:0", &[]);
+    let mut node = world.node(&verifier.address, &verifier.key, &[]);
+    node.next("boot");
+    node.interrupt();
+    node.ended_alone().is_orderly();
+    verifier.process.kill_alone();
+
+    // The registry says that the node was elsewhere.
+    let registry = world.path().join("verifier/registry.json");
+    let held: Value = serde_json::from_slice(&fs::read(&registry).unwrap()).unwrap();
+    let device = held.to_string();
+    let entry = held["nodes"].as_object().unwrap().values().next().unwrap();
+    let id = entry["platform"]["device"]["id"].as_str().unwrap();
+    fs::write(&registry, device.replace(id, &"ab".repeat(id.len() / 2))).unwrap();
+
+    let verifier = world.verifier("tcp://127.0.0.1:0", &[]);
+    let node = world.node(&verifier.address, &verifier.key, &[]);
+    let ended = node.ended_alone();
+    assert_ne!(ended.status.code(), Some(0));
+    let told = told(&ended);
+    assert!(told.contains("platform_changed"), "{told}");
+    assert!(told.contains("registry.json"), "it says what to do: {told}");
+    drop(verifier);
+}
+
+#[test]
+fn a_node_that_the_policy_rejects_is_told_every_finding() {
+    let world = World::new();
+    let policy = world.path().join("policy.yaml");
+    let drafted = crate::program::run(["policy", "new", "--tee", "simulated"]);
+    // Reference values of nothing: whatever runs is something else.
+    let text_of = drafted.ends_with(0).stdout;
+    fs::write(&policy, text_of).unwrap();
+    let verifier = world.verifier("tcp://127.0.0.1:0", &["--policy", &text(&policy)]);
+    let node = world.node(&verifier.address, &verifier.key, &[]);
+    let ended = node.ended_alone();
+    assert_eq!(ended.status.code(), Some(1), "{}", told(&ended));
+    let boot = ended.only("boot");
+    assert_eq!(boot["verdict"], "rejected", "{boot}");
+    let findings = boot["appraisal"]["findings"].as_array().unwrap();
+    assert!(
+        findings.iter().any(|finding| finding["passed"] == false),
+        "{boot}"
+    );
+    assert!(ended.of("channel").is_empty(), "no channel opens");
+    drop(verifier);
+}

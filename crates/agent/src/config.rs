@@ -21,13 +21,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nautilus_core::TeeKind;
+use nautilus_channel::Address;
+use nautilus_core::{PublicKey, TeeKind};
 
 pub use self::duration::{DurationError, format_duration, parse_duration};
 pub use self::error::{ConfigError, Origin, Warning};
 use self::field::{BLOCK, FIELDS, Field, Given, Setter};
 pub use self::view::{Resolved, ResolvedValue};
 use self::yaml::{Document, Entry};
+use crate::verifier_client::VerifierAddress;
 
 /// Where the configuration is, unless the caller says otherwise.
 pub const DEFAULT_DIRECTORY: &str = "/etc/nautilus";
@@ -65,8 +67,10 @@ pub struct Config {
     enabled: Set<bool>,
     tee_type: Set<Option<TeeKind>>,
     enclave_image: Set<Option<PathBuf>>,
-    attestation_url: Set<Option<String>>,
-    key_provision_url: Set<Option<String>>,
+    attestation_url: Set<Option<Address>>,
+    verifier_key: Set<Option<PublicKey>>,
+    key_provision_url: Set<Option<Address>>,
+    key_provision_key: Set<Option<PublicKey>>,
     metrics_interval: Set<Duration>,
     proof_batch_size: Set<u32>,
     secure_channels: Set<bool>,
@@ -134,16 +138,41 @@ impl Config {
         self.enclave_image.value.as_deref()
     }
 
-    /// The verifier to attest to, an http or https URL without credentials; `None` is the local one.
+    /// Where the verifier is that the node attests to; `None` is the local one. See [`verifier`](Self::verifier).
     #[must_use]
-    pub fn attestation_url(&self) -> Option<&str> {
-        self.attestation_url.value.as_deref()
+    pub fn attestation_url(&self) -> Option<&Address> {
+        self.attestation_url.value.as_ref()
     }
 
-    /// The key broker, in the same form; `None` is no provisioning.
+    /// Where the key broker is; `None` is no provisioning. See [`key_broker`](Self::key_broker).
     #[must_use]
-    pub fn key_provision_url(&self) -> Option<&str> {
-        self.key_provision_url.value.as_deref()
+    pub fn key_provision_url(&self) -> Option<&Address> {
+        self.key_provision_url.value.as_ref()
+    }
+
+    /// The verifier to attest to, with the key by which it is known; `None` is the local one.
+    ///
+    /// # Errors
+    /// [`ConfigError::KeyMissing`] if there is an address and no key: whoever answers there could be anybody.
+    pub fn verifier(&self) -> Result<Option<VerifierAddress>, ConfigError> {
+        known_by_key(
+            ("attestation_url", &self.attestation_url),
+            ("verifier_key", self.verifier_key.value),
+        )
+    }
+
+    /// The key broker, with the key by which it is known; `None` is no provisioning. Where it is the node's verifier,
+    /// `own`, it is known already.
+    ///
+    /// # Errors
+    /// [`ConfigError::KeyMissing`] if it is another, and there is no key.
+    pub fn key_broker(&self, own: &VerifierAddress) -> Result<Option<VerifierAddress>, ConfigError> {
+        let is_own = self.key_provision_url() == Some(&own.address);
+        let key = self.key_provision_key.value.or(is_own.then_some(own.key));
+        known_by_key(
+            ("key_provision_url", &self.key_provision_url),
+            ("key_provision_key", key),
+        )
     }
 
     /// The time between two samples, 100 ms to 1 h.
@@ -294,6 +323,24 @@ impl Config {
                 Ok(())
             }
         }
+    }
+}
+
+fn known_by_key(
+    (url, address): (&'static str, &Set<Option<Address>>),
+    (name, key): (&'static str, Option<PublicKey>),
+) -> Result<Option<VerifierAddress>, ConfigError> {
+    match (&address.value, key) {
+        (None, _) => Ok(None),
+        (Some(address), Some(key)) => Ok(Some(VerifierAddress {
+            address: address.clone(),
+            key,
+        })),
+        (Some(_), None) => Err(ConfigError::KeyMissing {
+            url,
+            origin: address.origin.clone(),
+            key: name,
+        }),
     }
 }
 

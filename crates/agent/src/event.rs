@@ -49,6 +49,8 @@ pub enum What {
         /// What it took; their values are the enclave's alone.
         secrets: Vec<ProvisionedSecret>,
     },
+    /// A channel to the verifier, or to the key broker, is open.
+    Channel(ChannelFacts),
     /// Boot evidence was made, verified and appraised.
     Boot(Box<BootFacts>),
     /// An enclave replaced its keys, which starts a new boot of it.
@@ -128,6 +130,23 @@ pub struct EnclaveFacts {
     /// Why it is in this state, where that is not the usual course.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// A channel that was opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChannelFacts {
+    /// What is at the other end: `verifier`, `key broker`.
+    pub peer: String,
+    /// Where it is.
+    pub address: String,
+    /// The key with which it signed the session: the one that was expected.
+    pub peer_key: PublicKey,
+    /// The session's public name, the same at both ends.
+    pub channel_id: String,
+    /// When the session ends at the latest; another takes its place before.
+    pub expires_at: UnixMillis,
+    /// How the session's keys were exchanged.
+    pub group: &'static str,
 }
 
 /// A secret that an enclave took.

@@ -2,7 +2,6 @@
 
 pub mod attest;
 pub mod attestation_service;
-mod backoff;
 mod clock;
 pub mod config;
 pub mod control;
@@ -26,4 +25,4 @@ pub mod wallet;
 
 pub use endorsements::EndorsementsError;
 pub use nautilus_verifier::told;
-pub use verifier_client::{VerifierClient, VerifierError};
+pub use verifier_client::{VerifierAddress, VerifierClient, VerifierError};

@@ -13,9 +13,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nautilus_channel::Backoff;
 use nautilus_core::{Purpose, TeeKind, UnixMillis};
-use nautilus_proof::Registration;
-use nautilus_verifier::api::RegisterRequest;
 use nautilus_verifier::told;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -25,7 +24,6 @@ use self::error::MAX_FRUITLESS_BOOTS;
 use self::sampling::Sampling;
 use self::stop::until_stop;
 use crate::attestation_service::{Appraiser, AttestationService, Pipeline};
-use crate::backoff::Backoff;
 use crate::clock::NodeClock;
 use crate::control::{Commands, Control};
 use crate::enclave_manager::{
@@ -35,10 +33,12 @@ use crate::event::{Event, EventSink, What};
 use crate::identity::NodeIdentity;
 use crate::key_manager::{RotationDue, RotationSchedule};
 use crate::submitter::Submitter;
-use crate::verifier_client::VerifierClient;
+use crate::verifier_client::{NodePresenter, Part, VerifierAddress, VerifierClient, VerifierError};
 
 /// How often the machine's clock is looked at while it has to catch up.
 const CLOCK_POLL: Duration = Duration::from_secs(1);
+/// How long questions that are still under way have when the job ends.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// What the agent needs to know.
 #[derive(Clone, Debug)]
@@ -53,10 +53,10 @@ pub struct Settings {
     pub quote_provider: Option<String>,
     /// The enclave's program.
     pub enclave_image: PathBuf,
-    /// URL of the verifier.
-    pub verifier: String,
-    /// URL of the key broker that the enclave gets secrets from; none for an enclave without.
-    pub key_broker: Option<String>,
+    /// The verifier.
+    pub verifier: VerifierAddress,
+    /// The key broker that the enclave gets secrets from; none for an enclave without. It may be the verifier.
+    pub key_broker: Option<VerifierAddress>,
     /// When enclaves replace their keys without being asked for.
     pub rotation: RotationSchedule,
     /// Time between samples.
@@ -115,6 +115,7 @@ pub struct Agent {
     settings: Settings,
     identity: Arc<NodeIdentity>,
     verifier: VerifierClient,
+    broker: Option<VerifierClient>,
     events: EventSink,
     manager: EnclaveManager,
     service: Arc<AttestationService>,
@@ -131,7 +132,6 @@ impl Agent {
     /// If the identity is not usable.
     pub fn open(settings: Settings, grounds: Grounds, events: EventSink) -> Result<Self, AgentError> {
         let identity = Arc::new(NodeIdentity::open_or_create(&settings.directory)?);
-        let verifier = VerifierClient::new(&settings.verifier);
         let launch = Launch {
             image: settings.enclave_image.clone(),
             tee: settings.tee,
@@ -141,6 +141,19 @@ impl Agent {
             check: grounds.launch_check,
         };
         let manager = EnclaveManager::new(launch, settings.rotation, Arc::clone(&events));
+        let client = |at: &VerifierAddress, part| {
+            let presenter = NodePresenter::new(manager.clone(), Arc::clone(&identity), at.key);
+            VerifierClient::new(at.clone(), part, presenter, Arc::clone(&events))
+        };
+        let verifier = client(&settings.verifier, Part::Verifier);
+        let broker = settings.key_broker.as_ref().map(|at| {
+            // A verifier keeps one session for each node.
+            if *at == settings.verifier {
+                verifier.clone()
+            } else {
+                client(at, Part::KeyBroker)
+            }
+        });
         let pipeline = Pipeline {
             manager: manager.clone(),
             identity: Arc::clone(&identity),
@@ -151,6 +164,7 @@ impl Agent {
             settings,
             identity,
             verifier,
+            broker,
             events,
             manager,
             service: Arc::new(AttestationService::start(Arc::new(pipeline))),
@@ -195,15 +209,14 @@ impl Agent {
         };
         let _control = Control::start(&self.settings.directory, commands)?;
         let ended = self.main_job(stop).await;
+        for client in [Some(&self.verifier), self.broker.as_ref()].into_iter().flatten() {
+            client.close(PARTING).await;
+        }
         self.manager.end_all().await;
         ended
     }
 
     async fn main_job(&mut self, mut stop: watch::Receiver<bool>) -> Result<Ended, AgentError> {
-        let registered = until_stop(&mut stop, self.persist(async || self.register().await)).await;
-        if registered.transpose()?.is_none() {
-            return Ok(Ended::Stopped);
-        }
         let mut driver = self.manager.take(EnclaveName::node())?;
         let (mut fruitless, mut backoff) = (0, Backoff::new());
         loop {
@@ -290,23 +303,6 @@ impl Agent {
         }
     }
 
-    async fn register(&self) -> Result<(), AgentError> {
-        let registration = Registration {
-            node: self.identity.node(),
-            wallet: self.identity.wallet(),
-            label: self.identity.label(),
-            verifier: self.verifier.facts().await?.verifier,
-        };
-        let signature = self.identity.sign(&registration);
-        self.verifier
-            .register(&RegisterRequest {
-                registration,
-                signature,
-            })
-            .await?;
-        Ok(())
-    }
-
     /// One life of the enclave.
     async fn boot(
         &mut self,
@@ -318,7 +314,12 @@ impl Agent {
             Some(Err(error)) if error.may_pass() => return Ok(BootEnd::Lost(told(&error))),
             Some(life) => life?,
         };
-        let end = self.attested_life(driver, &mut life, stop).await;
+        let end = match self.attested_life(driver, &mut life, stop).await {
+            Err(AgentError::Verifier(VerifierError::Rejected { outcome })) => {
+                Err(self.rejected(*outcome).await)
+            }
+            end => end,
+        };
         let boot = life.identity().boot;
         let entry = Arc::clone(life.entry());
         life.stop().await;
@@ -347,7 +348,11 @@ impl Agent {
         stop: &mut watch::Receiver<bool>,
     ) -> Result<BootEnd, AgentError> {
         let entry = Arc::clone(life.entry());
-        if let ControlFlow::Break(end) = unless_ended(driver, stop, self.provision(&entry)).await? {
+        let introduced = async {
+            self.open_channel().await?;
+            self.provision(&entry).await
+        };
+        if let ControlFlow::Break(end) = unless_ended(driver, stop, introduced).await? {
             return Ok(end);
         }
         let expires_at = match self.attest_boot(&entry, driver, stop).await? {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nautilus_channel::{Backoff, MessageId};
 use nautilus_core::UnixMillis;
 use nautilus_proof::PerformanceProof;
 use nautilus_verifier::api::Settlement;
@@ -9,7 +10,6 @@ use nautilus_verifier::told;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::backoff::Backoff;
 use crate::clock::NodeClock;
 use crate::event::{Event, EventSink, What};
 use crate::task::AbortOnDrop;
@@ -175,9 +175,15 @@ impl Worker {
     /// Tries until the verifier answers or the proof expires.
     async fn settle(&self, proof: &PerformanceProof) -> Result<Settlement, VerifierError> {
         let mut backoff = Backoff::new();
+        let mut id = MessageId::random().map_err(|error| VerifierError::NoRandomness(error.to_string()))?;
         loop {
-            match self.verifier.settle(proof).await {
+            match self.verifier.settle(id, proof).await {
                 Err(error) if error.may_pass() && NodeClock::wall() < proof.expires_at => {
+                    if matches!(error, VerifierError::Failed(_)) {
+                        // That was an answer, which the verifier would give again.
+                        id = MessageId::random()
+                            .map_err(|error| VerifierError::NoRandomness(error.to_string()))?;
+                    }
                     let pause = backoff.pause();
                     let detail = format!("{}: trying again in {} ms", told(&error), pause.as_millis());
                     self.emit(What::Warning { detail });
@@ -230,14 +236,15 @@ impl Worker {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use axum::routing::post;
     use nautilus_core::{BootId, Digest32, EvidenceId, PublicKey, Signature, TeeKind};
     use nautilus_proof::{ProofStatement, SampleChain, Window};
+    use nautilus_verifier::api::{Answer, ApiError};
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::fake_verifier::serve;
+    use crate::fake_verifier::{FakeVerifier, Said};
     use crate::identity::NodeIdentity;
+    use crate::verifier_client::tests::quiet;
 
     /// A proof that nobody will get to verify.
     fn proof() -> PerformanceProof {
@@ -274,8 +281,9 @@ mod tests {
     #[tokio::test]
     async fn a_submitter_that_is_dropped_tries_no_more() {
         let events: EventSink = Arc::new(|_| ());
-        let verifier = VerifierClient::new("http://127.0.0.1:1");
-        let mut submitter = Submitter::start(verifier, Arc::clone(&events));
+        let verifier = FakeVerifier::start(|_, _| Said::Gone).await;
+        let client = quiet(&verifier, Arc::new(|_| ()));
+        let mut submitter = Submitter::start(client, Arc::clone(&events));
         let (_stop, mut stopped) = watch::channel(false);
         submitter.submit(proof(), &mut stopped).await;
         drop(submitter);
@@ -286,14 +294,59 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_proof_whose_answer_was_lost_is_the_same_question() {
+        let proof = proof();
+        let wallet = nautilus_core::SuiAddress([8; 32]);
+        let settlement = Settlement {
+            proof_id: Digest32([7; 32]),
+            node: proof.node_id,
+            sequence: 0,
+            height: 1,
+            entry: Digest32([9; 32]),
+            wallet,
+            amount: 5,
+            accrued: 5,
+        };
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        let verifier = FakeVerifier::start(move |id, _| {
+            let mut asked = log.lock().unwrap();
+            asked.push(id);
+            match asked.len() {
+                1 => Said::Gone,
+                2 => Said::Declined(ApiError {
+                    kind: "busy".to_owned(),
+                    detail: "because".to_owned(),
+                }),
+                _ => Said::Answer(Answer::Settled(settlement.clone())),
+            }
+        })
+        .await;
+        let events: EventSink = Arc::new(|_| ());
+        let mut submitter = Submitter::start(quiet(&verifier, Arc::clone(&events)), events);
+        let (_stop, mut stopped) = watch::channel(false);
+        submitter.submit(proof, &mut stopped).await;
+        submitter.idle().await;
+        let submitted = submitter.finish().await;
+        assert_eq!((submitted.settled, submitted.reward), (1, 5));
+        let asked = asked.lock().unwrap();
+        let [lost, again, another] = asked.as_slice() else {
+            panic!("{asked:?}");
+        };
+        assert_eq!(lost, again);
+        // What was declined was answered: it would be declined again.
+        assert_ne!(again, another);
+    }
+
+    #[tokio::test]
     async fn proofs_that_are_left_at_the_deadline_are_told() {
         let asked = Arc::new(Notify::new());
         let reached = Arc::clone(&asked);
-        let silent = post(async move || {
+        let verifier = FakeVerifier::start(move |_, _| {
             asked.notify_one();
-            std::future::pending::<()>().await;
-        });
-        let url = serve(axum::Router::new().route("/v1/proofs", silent)).await;
+            Said::Nothing
+        })
+        .await;
         let details = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&details);
         let events: EventSink = Arc::new(move |event: Event| {
@@ -301,7 +354,7 @@ mod tests {
                 sink.lock().unwrap().push(detail);
             }
         });
-        let mut submitter = Submitter::start(VerifierClient::new(&url), events);
+        let mut submitter = Submitter::start(quiet(&verifier, Arc::clone(&events)), events);
         let (_stop, mut stopped) = watch::channel(true);
         for _ in 0..3 {
             submitter.submit(proof(), &mut stopped).await;

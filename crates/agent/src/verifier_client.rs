@@ -1,100 +1,140 @@
-//! The agent's side of the verifier's HTTP API.
+//! The agent's side of what it says to verifiers: questions through the attested channel, and nothing beside it.
 
+mod error;
+mod presenter;
+
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use nautilus_core::{ChallengeTerms, NodeId, Purpose};
+use nautilus_channel::{
+    Address, Again, Client, ClientError, ClientEvent, ClientState, Config, Demand, Identified, Line,
+    MessageId, Parties, Presentation, Presenter,
+};
+use nautilus_core::{ChallengeTerms, EvidenceFile, NodeId, PublicKey, Purpose, Role};
 use nautilus_proof::PerformanceProof;
 use nautilus_verifier::api::{
-    ApiError, AttestationOutcome, AttestationRequest, ChallengeRequest, RegisterRequest, Registered,
-    Released, Settlement, VerifierFacts,
+    Answer, AttestationOutcome, AttestationRequest, ChallengeRequest, KeyRotationNotice, Question, Released,
+    RotationNoted, Settlement,
 };
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+
+pub use self::error::VerifierError;
+pub(crate) use self::presenter::NodePresenter;
+use self::presenter::Presented;
+use crate::clock::NodeClock;
+use crate::event::{ChannelFacts, Event, EventSink, What};
 
 /// The specification's attestation timeout.
-const DEADLINE: Duration = Duration::from_secs(30);
-/// Largest answer that is read: an appraisal with all its findings and claims is below 64 KiB.
-const MAX_ANSWER: u64 = 1024 * 1024;
-/// The verifier's name for a challenge that is used up, or that it forgot when it was started again.
-const CHALLENGE_UNKNOWN: &str = "challenge_unknown";
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The key exchange of every session: nothing else is spoken.
+const GROUP_NAME: &str = "X25519MLKEM768";
 
-/// Why the verifier gave no success.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum VerifierError {
-    /// It cannot be reached; trying again may help.
-    #[error("cannot reach the verifier at {url}: {why}")]
-    Unreachable {
-        /// Where it should be.
-        url: String,
-        /// Why not.
-        why: String,
-    },
-    /// It answered that it cannot at the moment; trying again may help.
-    #[error("verifier cannot do it at the moment ({}): {}", .0.kind, .0.detail)]
-    Failed(ApiError),
-    /// It refused, and would again.
-    #[error("verifier refused ({}): {}", .0.kind, .0.detail)]
-    Refused(ApiError),
-    /// Its answer is not of the API.
-    #[error("verifier at {url} answered something that is not of its API: {what}")]
-    NotUnderstood {
-        /// Where it is.
-        url: String,
-        /// What is wrong.
-        what: String,
-    },
+/// Where a verifier is, and the long-term key by which it is known. Whoever answers without that key is not it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifierAddress {
+    /// Where it is.
+    pub address: Address,
+    /// Its key.
+    pub key: PublicKey,
 }
 
-impl VerifierError {
-    /// Whether the same request may have success later.
-    pub(crate) const fn may_pass(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Failed(_))
-    }
+/// What a verifier is to the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Judges the node, and settles its proofs.
+    Verifier,
+    /// Releases secrets to its enclave.
+    KeyBroker,
+}
 
-    /// Whether the challenge that was answered is used up, so that another may have success.
-    pub(crate) fn wants_new_challenge(&self) -> bool {
-        matches!(self, Self::Refused(error) if error.kind == CHALLENGE_UNKNOWN)
+impl fmt::Display for Part {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Verifier => "verifier",
+            Self::KeyBroker => "key broker",
+        })
     }
 }
 
-/// A verifier at some URL. Cloning is cheap.
+/// A verifier, over one channel that is opened again where it breaks. Cloning is cheap.
 #[derive(Clone)]
 pub struct VerifierClient {
-    base: String,
-    http: ureq::Agent,
+    at: Arc<VerifierAddress>,
+    client: Client<Identified>,
+    presented: Arc<Presented>,
 }
 
 impl VerifierClient {
-    /// The verifier at `base`, such as `http://127.0.0.1:8471`: nowhere else, whatever the environment says of
-    /// proxies and the answer of other places.
-    pub fn new(base: &str) -> Self {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(DEADLINE))
-            .http_status_as_error(false)
-            .proxy(None)
-            .max_redirects(0)
-            .build();
+    /// The verifier at `at`, which sees the node as `presenter` has it. Only within a tokio runtime.
+    pub(crate) fn new(at: VerifierAddress, part: Part, presenter: NodePresenter, events: EventSink) -> Self {
+        let presented = presenter.presented();
+        let config = Config::new(
+            Role::Agent,
+            Role::Verifier,
+            Some(presenter.node()),
+            Presentation::Evidence,
+            Demand::Key(at.key),
+        );
+        Self::over(at, part, config, Arc::new(presenter), presented, events)
+    }
+
+    fn over(
+        at: VerifierAddress,
+        part: Part,
+        config: Config,
+        presenter: Arc<dyn Presenter>,
+        presented: Arc<Presented>,
+        events: EventSink,
+    ) -> Self {
+        let at = Arc::new(at);
+        let line = Line {
+            dial: Arc::new(at.address.clone()),
+            config: Arc::new(move || config.clone()),
+            parties: Parties {
+                presenter: Some(presenter),
+                appraiser: None,
+            },
+            told: teller(part, Arc::clone(&at), events),
+        };
         Self {
-            base: base.trim_end_matches('/').to_owned(),
-            http: config.into(),
+            at,
+            client: Client::new(line),
+            presented,
         }
     }
 
-    /// Who the verifier is.
-    ///
-    /// # Errors
-    /// If it gives no success; the same for all below.
-    pub async fn facts(&self) -> Result<VerifierFacts, VerifierError> {
-        self.call("/v1/verifier", None).await
+    /// Where it is, and its key.
+    pub fn at(&self) -> &VerifierAddress {
+        &self.at
     }
 
-    /// Registers a node; once more does no harm.
+    /// How the channel stands.
+    pub fn state(&self) -> ClientState {
+        self.client.state()
+    }
+
+    /// Opens the channel, if it is not open: has the node's enclave appraised, and the node registered.
     ///
     /// # Errors
-    /// If it gives no success.
-    pub async fn register(&self, request: &RegisterRequest) -> Result<Registered, VerifierError> {
-        self.post("/v1/nodes", request).await
+    /// [`VerifierError::Rejected`] if the appraisal rejects; else if there is no channel. The same for all below.
+    pub async fn connect(&self) -> Result<(), VerifierError> {
+        let opened = self.client.connect(PATIENCE).await;
+        opened.map_err(|error| self.failed(error))
+    }
+
+    /// The evidence that the last handshake presented, for the archive; none before there was one.
+    pub(crate) fn presented(&self) -> Option<EvidenceFile> {
+        self.presented.file()
+    }
+
+    /// Ends the session: the enclave that vouched for it is not the node's any more. What is under way is asked again.
+    pub fn reset(&self) {
+        self.client.reset();
+    }
+
+    /// Waits for what is under way until `deadline`, and ends the session for good.
+    pub(crate) async fn close(&self, deadline: Duration) {
+        self.client.close(deadline).await;
     }
 
     /// Asks for a challenge.
@@ -102,8 +142,11 @@ impl VerifierClient {
     /// # Errors
     /// If it gives no success.
     pub async fn challenge(&self, node: NodeId, purpose: Purpose) -> Result<ChallengeTerms, VerifierError> {
-        self.post("/v1/challenges", &ChallengeRequest { node, purpose })
-            .await
+        let question = Question::Challenge(ChallengeRequest { node, purpose });
+        match self.ask(&question).await? {
+            Answer::Challenge(terms) => Ok(terms),
+            other => Err(self.wrong(&question, &other)),
+        }
     }
 
     /// Has evidence verified and appraised.
@@ -111,7 +154,11 @@ impl VerifierClient {
     /// # Errors
     /// If it gives no success; a rejecting appraisal is one.
     pub async fn attest(&self, request: &AttestationRequest) -> Result<AttestationOutcome, VerifierError> {
-        self.post("/v1/attestations", request).await
+        let question = Question::Attest(Box::new(request.clone()));
+        match self.ask(&question).await? {
+            Answer::Attested(outcome) => Ok(outcome),
+            other => Err(self.wrong(&question, &other)),
+        }
     }
 
     /// Has the evidence of an enclave appraised, and gets the secrets that are released to it.
@@ -119,155 +166,100 @@ impl VerifierClient {
     /// # Errors
     /// If it gives no success; a rejecting appraisal is none.
     pub async fn release(&self, request: &AttestationRequest) -> Result<Released, VerifierError> {
-        self.post("/v1/secrets", request).await
+        let question = Question::Release(Box::new(request.clone()));
+        match self.ask(&question).await? {
+            Answer::Released(released) => Ok(released),
+            other => Err(self.wrong(&question, &other)),
+        }
     }
 
-    /// Has a proof verified and settled.
+    /// Has a proof verified and settled. A try whose answer was lost is the same question under the same id; after an
+    /// answer, whatever it was, another question takes another id.
     ///
     /// # Errors
     /// If it gives no success.
-    pub async fn settle(&self, proof: &PerformanceProof) -> Result<Settlement, VerifierError> {
-        self.post("/v1/proofs", proof).await
-    }
-
-    async fn post<T: DeserializeOwned + Send + 'static>(
-        &self,
-        path: &'static str,
-        body: &impl Serialize,
-    ) -> Result<T, VerifierError> {
-        let body = serde_json::to_vec(body).map_err(|error| self.not_understood(&error))?;
-        self.call(path, Some(body)).await
-    }
-
-    /// A GET, or a POST of `body`, on a thread of its own: the client blocks.
-    async fn call<T: DeserializeOwned + Send + 'static>(
-        &self,
-        path: &'static str,
-        body: Option<Vec<u8>>,
-    ) -> Result<T, VerifierError> {
-        let client = self.clone();
-        let unreachable = |why: String| VerifierError::Unreachable {
-            url: self.base.clone(),
-            why,
-        };
-        tokio::task::spawn_blocking(move || client.call_blocking(path, body.as_deref()))
-            .await
-            .map_err(|error| unreachable(error.to_string()))?
-    }
-
-    fn call_blocking<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: Option<&[u8]>,
-    ) -> Result<T, VerifierError> {
-        let url = format!("{}{path}", self.base);
-        let unreachable = |error: ureq::Error| VerifierError::Unreachable {
-            url: url.clone(),
-            why: error.to_string(),
-        };
-        let sent = match body {
-            Some(body) => self.http.post(&url).content_type("application/json").send(body),
-            None => self.http.get(&url).call(),
-        };
-        let mut answer = sent.map_err(unreachable)?;
-        let text = answer
-            .body_mut()
-            .with_config()
-            .limit(MAX_ANSWER)
-            .read_to_vec()
-            .map_err(unreachable)?;
-        let status = answer.status();
-        if status.is_success() {
-            return serde_json::from_slice(&text).map_err(|error| self.not_understood(&error));
-        }
-        match serde_json::from_slice::<ApiError>(&text) {
-            Ok(error) if status.is_client_error() => Err(VerifierError::Refused(error)),
-            Ok(error) if status.is_server_error() => Err(VerifierError::Failed(error)),
-            // Something between us and the verifier, such as a gateway, answered in its place.
-            Err(_) if status.is_server_error() => Err(VerifierError::Failed(ApiError {
-                kind: format!("status {status}"),
-                detail: "it did not say why".to_owned(),
-            })),
-            _ => Err(VerifierError::NotUnderstood {
-                url,
-                what: format!("status {status}"),
-            }),
+    pub async fn settle(&self, id: MessageId, proof: &PerformanceProof) -> Result<Settlement, VerifierError> {
+        let question = Question::Settle(Box::new(proof.clone()));
+        let answer = self.client.ask_as(id, &question, PATIENCE).await;
+        match answer.map_err(|error| self.failed(error))? {
+            Answer::Settled(settlement) => Ok(settlement),
+            other => Err(self.wrong(&question, &other)),
         }
     }
 
-    fn not_understood(&self, error: &serde_json::Error) -> VerifierError {
+    /// Says that a key of the node's enclave signs no more.
+    ///
+    /// # Errors
+    /// If it gives no success.
+    pub async fn rotated(&self, notice: KeyRotationNotice) -> Result<RotationNoted, VerifierError> {
+        let question = Question::Rotated(notice);
+        match self.ask(&question).await? {
+            Answer::RotationNoted(noted) => Ok(noted),
+            other => Err(self.wrong(&question, &other)),
+        }
+    }
+
+    async fn ask(&self, question: &Question) -> Result<Answer, VerifierError> {
+        let answer = self.client.ask(question, PATIENCE).await;
+        answer.map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: ClientError) -> VerifierError {
+        VerifierError::of(error, &self.at, self.presented.failure())
+    }
+
+    fn wrong(&self, question: &Question, answer: &Answer) -> VerifierError {
         VerifierError::NotUnderstood {
-            url: self.base.clone(),
-            what: error.to_string(),
+            address: self.at.address.clone(),
+            what: format!("to `{}` it answered `{}`", question.name(), name(answer)),
         }
+    }
+}
+
+const fn name(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Challenge(_) => "challenge",
+        Answer::Attested(_) => "attested",
+        Answer::Released(_) => "released",
+        Answer::Settled(_) => "settled",
+        Answer::RotationNoted(_) => "rotation_noted",
+    }
+}
+
+/// Tells people what happens to a channel.
+fn teller(part: Part, at: Arc<VerifierAddress>, events: EventSink) -> Arc<dyn Fn(ClientEvent) + Send + Sync> {
+    Arc::new(move |event| {
+        let what = match event {
+            ClientEvent::Opened(session) => What::Channel(ChannelFacts {
+                peer: part.to_string(),
+                address: at.address.to_string(),
+                peer_key: at.key,
+                channel_id: session.channel_id.to_string(),
+                expires_at: session.expires_at,
+                group: GROUP_NAME,
+            }),
+            ClientEvent::Broken { why, again } => What::Warning {
+                detail: format!(
+                    "no channel to the {part} at {} ({}): {why}: {}",
+                    at.address,
+                    why.kind(),
+                    follows(again)
+                ),
+            },
+        };
+        events(Event {
+            at: NodeClock::wall(),
+            what,
+        });
+    })
+}
+
+fn follows(again: Again) -> String {
+    match again {
+        Again::After(pause) => format!("trying again in {} ms", pause.as_millis()),
+        Again::WithNextQuestion => "it is opened again for the next question".to_owned(),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::Json;
-    use axum::http::StatusCode;
-    use axum::response::Redirect;
-    use axum::routing::get;
-
-    use super::*;
-    use crate::fake_verifier::serve;
-
-    async fn facts(answer: axum::routing::MethodRouter) -> Result<VerifierFacts, VerifierError> {
-        let url = serve(axum::Router::new().route("/v1/verifier", answer)).await;
-        VerifierClient::new(&url).facts().await
-    }
-
-    fn failing(status: StatusCode, kind: &str) -> axum::routing::MethodRouter {
-        let error = ApiError {
-            kind: kind.to_owned(),
-            detail: "because".to_owned(),
-        };
-        get(async move || (status, Json(error)))
-    }
-
-    #[tokio::test]
-    async fn an_error_that_was_answered_is_not_one_of_the_network() {
-        let busy = facts(failing(StatusCode::SERVICE_UNAVAILABLE, "busy"))
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(&busy, VerifierError::Failed(error) if error.kind == "busy"),
-            "{busy}"
-        );
-        assert!(busy.may_pass());
-        let gateway = facts(get(async || (StatusCode::BAD_GATEWAY, "<html>")))
-            .await
-            .unwrap_err();
-        assert!(matches!(&gateway, VerifierError::Failed(_)), "{gateway}");
-        let ledger = facts(failing(StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable"))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            ledger.to_string(),
-            "verifier cannot do it at the moment (ledger_unavailable): because"
-        );
-        let refused = facts(failing(StatusCode::CONFLICT, "challenge_unknown"))
-            .await
-            .unwrap_err();
-        assert!(refused.wants_new_challenge() && !refused.may_pass(), "{refused}");
-        let gone = VerifierClient::new("http://127.0.0.1:1")
-            .facts()
-            .await
-            .unwrap_err();
-        assert!(matches!(&gone, VerifierError::Unreachable { .. }), "{gone}");
-    }
-
-    #[tokio::test]
-    async fn nobody_is_followed_elsewhere() {
-        let elsewhere =
-            serve(axum::Router::new().route("/v1/verifier", failing(StatusCode::CONFLICT, "elsewhere")))
-                .await;
-        let answer = get(async move || Redirect::temporary(&format!("{elsewhere}/v1/verifier")));
-        let error = facts(answer).await.unwrap_err();
-        assert!(
-            matches!(&error, VerifierError::NotUnderstood { what, .. } if what.contains("307")),
-            "{error}"
-        );
-    }
-}
+pub(crate) mod tests;

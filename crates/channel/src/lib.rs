@@ -19,6 +19,8 @@
 mod backoff;
 pub mod blocking;
 mod bytes;
+#[cfg(feature = "tokio")]
+mod client;
 mod compression;
 mod config;
 #[cfg(feature = "tokio")]
@@ -38,6 +40,8 @@ mod tls;
 mod transport;
 
 pub use backoff::Backoff;
+#[cfg(feature = "tokio")]
+pub use client::{Again, Client, ClientError, ClientEvent, ClientState, Dial, Line, SessionState};
 pub use config::{Config, Demand, Presentation, SessionKeyHolder};
 #[cfg(feature = "tokio")]
 pub use connection::{

@@ -74,6 +74,7 @@ impl AttestationError {
             Self::Refused(_) => "enclave_refused",
             Self::Lost(_) => "enclave_lost",
             Self::Verifier(VerifierError::Refused(error)) => &error.kind,
+            Self::Verifier(VerifierError::Rejected { .. }) => "not_accepted",
             Self::Verifier(_) => "verifier_unusable",
             Self::Measured(_) => "measurement_mismatch",
             Self::Internal(_) => "internal",

@@ -232,6 +232,20 @@ pub enum ConfigError {
         /// What to write.
         advice: String,
     },
+    /// The address of a verifier, without the key by which it is known.
+    #[error(
+        "`{url}` is set {}, and `{key}` is not: set {key} to the public key that the verifier there shows when it \
+         starts, so that nobody else can pass for it",
+        origin.place()
+    )]
+    KeyMissing {
+        /// The field that holds the address.
+        url: &'static str,
+        /// Where that is set.
+        origin: Origin,
+        /// The field that is to hold the key.
+        key: &'static str,
+    },
     /// No TEE configured, none detected, and the simulated one not allowed.
     #[error(
         "no TEE was detected: run `nautilus detect` to see what is missing, or allow the simulated TEE for \
@@ -262,6 +276,7 @@ impl ConfigError {
             | Self::Unsupported { origin, .. }
             | Self::TooDeep { origin }
             | Self::NotUtf8 { origin }
+            | Self::KeyMissing { origin, .. }
             | Self::TeeTypeMismatch { origin, .. }
             | Self::SimulatedRefused { origin, .. } => Some(origin),
             Self::TooLarge { .. } | Self::TooManyFiles { .. } | Self::Io { .. } | Self::NoTee => None,
@@ -277,6 +292,7 @@ impl ConfigError {
             | Self::WrongType { key, .. }
             | Self::BadDuration { key, .. }
             | Self::BadValue { key, .. } => Some(key),
+            Self::KeyMissing { key, .. } => Some(key),
             Self::TeeTypeMismatch { .. } | Self::SimulatedRefused { .. } => Some("daas.nautilus.tee_type"),
             _ => None,
         }

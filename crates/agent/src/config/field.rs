@@ -1,11 +1,12 @@
-//! The eleven fields: their names, their rules, and how each is shown. Every rule stands here once, whichever
+//! The fields: their names, their rules, and how each is shown. Every rule stands here once, whichever
 //! source a value comes from.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nautilus_core::TeeKind;
+use nautilus_channel::{Address, AddressError};
+use nautilus_core::{PublicKey, TeeKind};
 use serde_json::Value;
 
 use super::duration::{DurationError, format_duration, parse_duration};
@@ -23,8 +24,8 @@ const DEFAULT_BATCH: u32 = 100;
 const LARGEST_BATCH: u32 = nautilus_proof::MAX_SAMPLES;
 /// PATH_MAX of Linux, less its final zero.
 const LONGEST_PATH: usize = 4_095;
-/// What RFC 9110 §4.1 asks every recipient to support.
-const LONGEST_URL: usize = 8_000;
+/// More than any address has, so that the fault is told by what reads it.
+const LONGEST_ADDRESS: usize = 1_000;
 const LONGEST_NAME: usize = 256;
 /// PCRs of a bank: 24 on PC platforms (TCG PC Client §2.3), 32 on AWS Nitro.
 const LAST_PCR: u8 = 31;
@@ -45,8 +46,8 @@ pub(super) enum Setter {
     Pcrs,
 }
 
-/// The specification's `TEEConfig` (§1.A), in its order.
-pub(super) const FIELDS: [Field; 11] = [
+/// The specification's `TEEConfig` (§1.A) in its order, and behind each address the key of who is there.
+pub(super) const FIELDS: [Field; 13] = [
     Field {
         name: "enabled",
         env: "NAUTILUS_ENABLED",
@@ -78,14 +79,28 @@ pub(super) const FIELDS: [Field; 11] = [
     Field {
         name: "attestation_url",
         env: "NAUTILUS_ATTESTATION_URL",
-        setter: Setter::Scalar(|config, given| given.read(url).map(|set| config.attestation_url = set)),
-        show: |config| show_text(&config.attestation_url),
+        setter: Setter::Scalar(|config, given| given.read(address).map(|set| config.attestation_url = set)),
+        show: |config| show_address(&config.attestation_url),
+    },
+    Field {
+        name: "verifier_key",
+        env: "NAUTILUS_VERIFIER_KEY",
+        setter: Setter::Scalar(|config, given| given.read(public_key).map(|set| config.verifier_key = set)),
+        show: |config| show_key(&config.verifier_key),
     },
     Field {
         name: "key_provision_url",
         env: "NAUTILUS_KEY_PROVISION_URL",
-        setter: Setter::Scalar(|config, given| given.read(url).map(|set| config.key_provision_url = set)),
-        show: |config| show_text(&config.key_provision_url),
+        setter: Setter::Scalar(|config, given| given.read(address).map(|set| config.key_provision_url = set)),
+        show: |config| show_address(&config.key_provision_url),
+    },
+    Field {
+        name: "key_provision_key",
+        env: "NAUTILUS_KEY_PROVISION_KEY",
+        setter: Setter::Scalar(|config, given| {
+            given.read(public_key).map(|set| config.key_provision_key = set)
+        }),
+        show: |config| show_key(&config.key_provision_key),
     },
     Field {
         name: "metrics_interval",
@@ -153,7 +168,9 @@ impl Default for Config {
             tee_type: Set::default(None),
             enclave_image: Set::default(None),
             attestation_url: Set::default(None),
+            verifier_key: Set::default(None),
             key_provision_url: Set::default(None),
+            key_provision_key: Set::default(None),
             metrics_interval: Set::default(DEFAULT_INTERVAL),
             proof_batch_size: Set::default(DEFAULT_BATCH),
             secure_channels: Set::default(true),
@@ -303,7 +320,7 @@ pub(super) fn split_pcrs(text: &str, origin: &Origin) -> Result<Vec<(String, Str
     }
 }
 
-/// The error for a key that is not one of the eleven.
+/// The error for a key that is none of the fields.
 pub(super) fn unknown_key(key: String, name: &str, origin: Origin, parent: &str) -> ConfigError {
     let known: &[&'static str] = match parent {
         "" => &["daas"],
@@ -469,62 +486,58 @@ fn batch_size(given: &Given<'_>) -> Result<u32, ConfigError> {
     Ok(value)
 }
 
-/// A light check: scheme, host and port. What the URL leads to shows when it is used.
-fn url(given: &Given<'_>) -> Result<Option<String>, ConfigError> {
-    const EXPECTED: &str = "a URL such as https://attestation.example.org";
-    let text = given.printable(LONGEST_URL)?;
+/// Where a verifier is. Whether it is there shows when it is used.
+fn address(given: &Given<'_>) -> Result<Option<Address>, ConfigError> {
+    const EXPECTED: &str = "an address such as https://attestation.example.org or tcp://127.0.0.1:8471";
+    let text = given.printable(LONGEST_ADDRESS)?;
     if text.is_empty() {
         return Ok(None);
     }
     let advise = |advice: &str| Right::Advice(advice.to_owned());
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(given.bad(EXPECTED, advise("begin it with https:// or http://")));
-    };
-    if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
-        return Err(given.bad(EXPECTED, advise("begin it with https:// or http://")));
-    }
-    if text
-        .chars()
-        .any(|c| c.is_whitespace() || matches!(c, '"' | '<' | '>' | '\\'))
-    {
-        return Err(given.bad(
-            EXPECTED,
-            advise("remove spaces, quotes, brackets and backslashes"),
-        ));
-    }
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
-    if authority.contains('@') {
+    if text.contains('@') {
         // Not shown: what stands before the @ is a secret, and errors are logged.
         let right = advise("remove the name and password before the `@`");
-        return Err(given.bad_shown("a URL with credentials".to_owned(), EXPECTED, right));
+        return Err(given.bad_shown("an address with credentials".to_owned(), EXPECTED, right));
     }
-    if !is_authority(authority) {
-        return Err(given.bad(
+    match text.parse() {
+        Ok(Address::Tcp { port: 0, .. }) => {
+            Err(given.bad(EXPECTED, advise("write the port at which the verifier listens")))
+        }
+        Ok(address) => Ok(Some(address)),
+        Err(AddressError::Scheme(_)) => Err(given.bad(
             EXPECTED,
-            advise("write a host name, and a port of 1 to 65535 if any"),
-        ));
+            advise("begin it with https://, tcp://, unix:// or vsock://"),
+        )),
+        Err(error) => Err(given.bad(EXPECTED, Right::Advice(error.to_string()))),
     }
-    Ok(Some(text.to_owned()))
 }
 
-fn is_authority(authority: &str) -> bool {
-    let (host_is_right, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, after)) => (address.parse::<std::net::Ipv6Addr>().is_ok(), after),
-        None => {
-            let end = authority.find(':').unwrap_or(authority.len());
-            let (host, after) = authority.split_at_checked(end).unwrap_or((authority, ""));
-            let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-            let starts = host.starts_with(|c: char| c.is_ascii_alphanumeric());
-            (starts && host.chars().all(is_part), after)
+/// The long-term key of a verifier.
+fn public_key(given: &Given<'_>) -> Result<Option<PublicKey>, ConfigError> {
+    if given.text.is_empty() {
+        return Ok(None);
+    }
+    let mut key = [0; 32];
+    match hex::decode_to_slice(given.text, &mut key) {
+        Ok(()) => Ok(Some(PublicKey(key))),
+        Err(_) => {
+            let advice = "write the key that the verifier shows when it starts".to_owned();
+            Err(given.bad(
+                "64 hexadecimal digits (an Ed25519 public key)",
+                Right::Advice(advice),
+            ))
         }
-    };
-    let port_is_right = port.is_empty()
-        || port
-            .strip_prefix(':')
-            .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
-            .and_then(|digits| digits.parse::<u16>().ok())
-            .is_some_and(|port| port > 0);
-    host_is_right && port_is_right
+    }
+}
+
+fn show_address(set: &Set<Option<Address>>) -> (Value, &Origin) {
+    let text = set.value.as_ref().map_or_else(String::new, Address::to_string);
+    (Value::from(text), &set.origin)
+}
+
+fn show_key(set: &Set<Option<PublicKey>>) -> (Value, &Origin) {
+    let text = set.value.map_or_else(String::new, |key| key.to_string());
+    (Value::from(text), &set.origin)
 }
 
 fn pcr_number(entry: &Given<'_>) -> Result<u8, ConfigError> {

@@ -7,12 +7,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nautilus_core::TeeKind;
+use nautilus_core::{PublicKey, TeeKind};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::field::FIELDS;
 use super::*;
+use crate::verifier_client::VerifierAddress;
 
 const MAIN: &str = "config.yaml";
 const HEX_40: &str = "0000000000000000000000000000000000000000";
@@ -107,6 +108,14 @@ fn refused(text: impl AsRef<[u8]>, line: u32, column: u32) -> (ConfigError, Stri
     )
 }
 
+/// Four public keys.
+const KEYS: [&str; 4] = [
+    "1111111111111111111111111111111111111111111111111111111111111111",
+    "2222222222222222222222222222222222222222222222222222222222222222",
+    "3333333333333333333333333333333333333333333333333333333333333333",
+    "4444444444444444444444444444444444444444444444444444444444444444",
+];
+
 /// Each field with four values, from the weakest source to the strongest, as written in a file and as shown.
 /// They differ from the defaults.
 fn four_values() -> BTreeMap<&'static str, [(String, Value); 4]> {
@@ -120,16 +129,18 @@ fn four_values() -> BTreeMap<&'static str, [(String, Value); 4]> {
         (
             "attestation_url",
             same([
-                "https://a",
-                "http://b:80/x",
-                "https://[::1]:443",
-                "HTTPS://d.example/?q=1",
+                "tcp://a:443",
+                "unix:///run/b.sock",
+                "tcp://[::1]:443",
+                "vsock://2:9000",
             ]),
         ),
+        ("verifier_key", same([KEYS[0], KEYS[1], KEYS[2], KEYS[3]])),
         (
             "key_provision_url",
-            same(["https://a", "http://b", "https://c", "https://d"]),
+            same(["tcp://a:1", "tcp://b:2", "tcp://c:3", "tcp://d:4"]),
         ),
+        ("key_provision_key", same([KEYS[3], KEYS[2], KEYS[1], KEYS[0]])),
         ("metrics_interval", same(["1s", "1m30s", "500ms", "1h0m0s"])),
         (
             "proof_batch_size",
@@ -161,6 +172,71 @@ fn file_line(field: &str, value: &str) -> String {
         }
         None => format!("{field}: \"{value}\""),
     }
+}
+
+fn tcp(host: &str, port: u16) -> Address {
+    Address::Tcp {
+        host: host.to_owned(),
+        port,
+    }
+}
+
+#[test]
+fn a_verifier_is_known_by_its_key() {
+    let node = Node::with(block(
+        "attestation_url: tcp://a:1\n    key_provision_url: tcp://b:2",
+    ));
+    let own = VerifierAddress {
+        address: tcp("b", 2),
+        key: PublicKey([0x77; 32]),
+    };
+    let config = node.load().unwrap();
+    let error = config.verifier().unwrap_err();
+    assert!(
+        matches!(&error, ConfigError::KeyMissing { url: "attestation_url", key: "verifier_key", origin } if *origin == node.at(MAIN, 3, 5)),
+        "{error:?}"
+    );
+    assert_eq!(
+        error
+            .to_string()
+            .replace(&format!("{}/", node.directory.path().display()), ""),
+        "`attestation_url` is set at config.yaml:3:5, and `verifier_key` is not: set verifier_key to the public key that \
+         the verifier there shows when it starts, so that nobody else can pass for it"
+    );
+    // A broker that is the node's verifier is known already; another is not.
+    assert_eq!(config.key_broker(&own).unwrap(), Some(own.clone()));
+    let other = VerifierAddress {
+        address: tcp("a", 1),
+        ..own.clone()
+    };
+    let error = config.key_broker(&other).unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            ConfigError::KeyMissing {
+                key: "key_provision_key",
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+
+    let node = node
+        .env("NAUTILUS_VERIFIER_KEY", KEYS[0])
+        .env("NAUTILUS_KEY_PROVISION_KEY", KEYS[1]);
+    let config = node.load().unwrap();
+    let verifier = config.verifier().unwrap().unwrap();
+    assert_eq!(
+        (verifier.address, verifier.key),
+        (tcp("a", 1), PublicKey([0x11; 32]))
+    );
+    let broker = config.key_broker(&own).unwrap().unwrap();
+    assert_eq!((broker.address, broker.key), (tcp("b", 2), PublicKey([0x22; 32])));
+    let none = Node::new().load().unwrap();
+    assert_eq!(
+        (none.verifier().unwrap(), none.key_broker(&own).unwrap()),
+        (None, None)
+    );
 }
 
 #[test]
@@ -240,7 +316,7 @@ fn each_field_follows_the_precedence() {
 fn typed_accessors_give_what_was_written() {
     let text = format!(
         "daas:\n  nautilus:\n    enabled: false\n    tee_type: keystone\n    enclave_image: /opt/R & D/e.signed\n    \
-         attestation_url: https://a.example:8443/x?a=1&b=[2]\n    key_provision_url: 'http://10.0.0.1'\n    \
+         attestation_url: https://a.example:8443/\n    key_provision_url: 'tcp://10.0.0.1:7'\n    \
          metrics_interval: 1.5s\n    proof_batch_size: 7\n    secure_channels: FALSE\n    debug_mode: True\n    \
          quote_provider: it's # a comment\n    pcr_policy:\n      pcr0: {HEX_40}\n      pcr16: {HEX_64}\n      \
          \"pcr31\": {HEX_96}\n"
@@ -249,11 +325,8 @@ fn typed_accessors_give_what_was_written() {
     assert!(!config.enabled());
     assert_eq!(config.tee_type(), Some(TeeKind::Keystone));
     assert_eq!(config.enclave_image(), Some(Path::new("/opt/R & D/e.signed")));
-    assert_eq!(
-        config.attestation_url(),
-        Some("https://a.example:8443/x?a=1&b=[2]")
-    );
-    assert_eq!(config.key_provision_url(), Some("http://10.0.0.1"));
+    assert_eq!(config.attestation_url(), Some(&tcp("a.example", 8443)));
+    assert_eq!(config.key_provision_url(), Some(&tcp("10.0.0.1", 7)));
     assert_eq!(config.metrics_interval(), Duration::from_millis(1_500));
     assert_eq!(config.proof_batch_size(), 7);
     assert!(!config.secure_channels());
@@ -290,7 +363,7 @@ fn the_specifications_sample_loads_once_its_placeholders_are_digests() {
     assert_eq!(config.tee_type(), Some(TeeKind::Sgx));
     assert_eq!(
         config.attestation_url(),
-        Some("https://attestation.nautilus.network")
+        Some(&tcp("attestation.nautilus.network", 443))
     );
     assert_eq!(config.pcr_policy().len(), 2);
     let origins: Vec<String> = config
@@ -299,8 +372,8 @@ fn the_specifications_sample_loads_once_its_placeholders_are_digests() {
         .map(|row| row.origin.to_string())
         .collect();
     let place = |line: u32| node.at(MAIN, line, 5).to_string();
-    let expected =
-        [3, 4, 5, 6, 0, 7, 8, 9, 0, 0, 10].map(|n| if n == 0 { "default".to_owned() } else { place(n) });
+    let expected = [3, 4, 5, 6, 0, 0, 0, 7, 8, 9, 0, 0, 10]
+        .map(|n| if n == 0 { "default".to_owned() } else { place(n) });
     assert_eq!(origins, expected);
 }
 
@@ -537,7 +610,9 @@ fn the_view_shows_each_value_and_its_origin() {
         ("tee_type", "\"sgx\"", format!("{}:3:5", file.display())),
         ("enclave_image", "\"\"", "default".to_owned()),
         ("attestation_url", "\"\"", "default".to_owned()),
+        ("verifier_key", "\"\"", "default".to_owned()),
         ("key_provision_url", "\"\"", "default".to_owned()),
+        ("key_provision_key", "\"\"", "default".to_owned()),
         ("metrics_interval", "\"1m30s\"", "--interval".to_owned()),
         ("proof_batch_size", "100", "default".to_owned()),
         ("secure_channels", "true", "default".to_owned()),
@@ -554,7 +629,7 @@ fn the_view_shows_each_value_and_its_origin() {
 
     let json = serde_json::to_value(&view).unwrap();
     assert_eq!(json["warnings"], json!([]));
-    assert_eq!(json["values"].as_array().map(Vec::len), Some(11));
+    assert_eq!(json["values"].as_array().map(Vec::len), Some(13));
     assert_eq!(
         json["values"][1],
         json!({"key": "daas.nautilus.tee_type", "value": "sgx",
@@ -565,7 +640,7 @@ fn the_view_shows_each_value_and_its_origin() {
         json!({"kind": "env", "name": "NAUTILUS_ENABLED"})
     );
     assert_eq!(
-        json["values"][5]["origin"],
+        json["values"][7]["origin"],
         json!({"kind": "flag", "name": "--interval"})
     );
     assert_eq!(json["values"][2]["origin"], json!({"kind": "default"}));

@@ -25,7 +25,7 @@ pub struct ResolvedValue {
 /// `nautilus config view --resolved` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Resolved {
-    /// The eleven values in the specification's order.
+    /// All values, in the specification's order.
     pub values: Vec<ResolvedValue>,
     /// As of [`Config::warnings`].
     pub warnings: Vec<Warning>,

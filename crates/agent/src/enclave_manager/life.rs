@@ -119,11 +119,15 @@ impl Life {
     }
 
     /// Has the enclave replace its keys, which starts a new boot without evidence. Its open window must be closed, and
-    /// what it signed be settled.
+    /// what it signed be settled. Gives what the old signing key signed last.
     ///
     /// # Errors
     /// [`ManagerError::NotRotated`] if it refuses, and nothing changed. After any other it must not be used again.
-    pub(crate) async fn rotate(&mut self, node: NodeId, now: UnixMillis) -> Result<(), ManagerError> {
+    pub(crate) async fn rotate(
+        &mut self,
+        node: NodeId,
+        now: UnixMillis,
+    ) -> Result<RotationFacts, ManagerError> {
         let name = self.entry.name().clone();
         self.entry.instance().status.enter(EnclaveStatus::Initialized)?;
         // What others had the old keys attest is answered before.
@@ -147,7 +151,8 @@ impl Life {
             rotation,
             signature: rotated.signature,
         };
-        Ok(self.entry.rotated(self.identity.clone(), facts)?)
+        self.entry.rotated(self.identity.clone(), facts.clone())?;
+        Ok(facts)
     }
 
     async fn pause(&self, request: Request, suspended: bool) -> Result<(), EnclaveError> {

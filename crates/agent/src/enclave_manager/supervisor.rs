@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nautilus_channel::Backoff;
 use nautilus_core::{NodeId, Purpose};
 use nautilus_verifier::told;
 use tokio::sync::oneshot;
@@ -13,7 +14,6 @@ use super::{
     OrderKind,
 };
 use crate::attestation_service::AttestationService;
-use crate::backoff::Backoff;
 use crate::clock::NodeClock;
 use crate::key_manager::RotationDue;
 use crate::task::AbortOnDrop;

@@ -2,9 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use nautilus_core::{BoundUserData, Challenge, Digest32, EvidenceFile, PublicKey, Purpose};
-use nautilus_proof::Registration;
-use nautilus_verifier::api::{AttestationRequest, RegisterRequest};
+use nautilus_core::{BoundUserData, Challenge, Digest32, EvidenceFile, Purpose};
+use nautilus_verifier::api::AttestationRequest;
 
 use crate::identity::NodeIdentity;
 use crate::verifier_client::{VerifierClient, VerifierError};
@@ -46,10 +45,9 @@ pub async fn provision<E>(
     mut attest: impl AsyncFnMut(Purpose, Challenge) -> Result<EvidenceFile, E>,
     mut take: impl AsyncFnMut(String, Vec<u8>) -> Result<Digest32, E>,
 ) -> Result<Vec<(String, Digest32)>, ProvisionError<E>> {
-    let verifier = introduce(broker, identity).await?;
     let terms = broker.challenge(identity.node(), Purpose::Workload).await?;
     // The terms of somebody else's challenge would have the enclave answer that one.
-    if (terms.node, terms.purpose, terms.verifier) != (identity.node(), Purpose::Workload, verifier) {
+    if (terms.node, terms.purpose, terms.verifier) != (identity.node(), Purpose::Workload, broker.at().key) {
         return Err(ProvisionError::ForeignChallenge);
     }
     let evidence = attest(Purpose::Workload, terms.challenge())
@@ -78,23 +76,4 @@ pub async fn provision<E>(
         taken.push((secret.name, digest));
     }
     Ok(taken)
-}
-
-/// The broker may be another verifier than the node's own, and knows only nodes that said who they are.
-async fn introduce(broker: &VerifierClient, identity: &NodeIdentity) -> Result<PublicKey, VerifierError> {
-    let verifier = broker.facts().await?.verifier;
-    let registration = Registration {
-        node: identity.node(),
-        wallet: identity.wallet(),
-        label: identity.label(),
-        verifier,
-    };
-    let signature = identity.sign(&registration);
-    broker
-        .register(&RegisterRequest {
-            registration,
-            signature,
-        })
-        .await?;
-    Ok(verifier)
 }

@@ -6,7 +6,7 @@ use nautilus_monitor::CollectError;
 use nautilus_proof::ProofError;
 use tokio::task::JoinError;
 
-use crate::attestation_service::AttestationError;
+use crate::attestation_service::{AttestationError, failed_findings};
 use crate::control::ControlError;
 use crate::enclave_manager::ManagerError;
 use crate::enclave_process::EnclaveError;
@@ -80,9 +80,18 @@ pub enum AgentError {
 }
 
 impl AgentError {
+    /// What a rejecting appraisal, in JSON, means.
+    pub(super) fn rejected(appraisal: &serde_json::Value) -> Self {
+        Self::Rejected {
+            policy: appraisal["policy"].as_str().unwrap_or_default().to_owned(),
+            findings: failed_findings(appraisal),
+        }
+    }
+
     /// Whether trying the same again may have success, with the same enclave.
     pub(super) fn may_pass(&self) -> bool {
         match self {
+            error if error.loses_enclave() => false,
             Self::Verifier(error) => error.may_pass() || error.wants_new_challenge(),
             Self::Attestation(error) => error.may_pass(),
             Self::Provision(error) => match error.as_ref() {
@@ -100,9 +109,12 @@ impl AgentError {
             Self::Enclave(error) => error.may_pass(),
             Self::Manager(error) => error.may_pass(),
             Self::Attestation(AttestationError::Lost(_)) => true,
-            Self::Provision(error) => {
-                matches!(error.as_ref(), ProvisionError::Enclave(error) if error.loses_enclave())
-            }
+            Self::Verifier(VerifierError::EnclaveAway(_)) => true,
+            Self::Provision(error) => match error.as_ref() {
+                ProvisionError::Enclave(error) => error.loses_enclave(),
+                ProvisionError::Broker(error) => matches!(error, VerifierError::EnclaveAway(_)),
+                _ => false,
+            },
             _ => false,
         }
     }

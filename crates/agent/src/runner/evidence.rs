@@ -1,15 +1,22 @@
 //! The node's own evidence: asked for by its verifier, renewed while the verdict lasts, and kept for auditors.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use nautilus_channel::Backoff;
 use nautilus_core::{AppraisalVerdict, ChallengeTerms, EvidenceFile, EvidenceId, Purpose, UnixMillis};
+use nautilus_verifier::api::{AttestationOutcome, KeyRotationNotice};
 use nautilus_verifier::{private_file, told};
 use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
 
 use super::{Agent, AgentError};
-use crate::attestation_service::{AttestationError, failed_findings};
+use crate::attestation_service::AttestationError;
 use crate::enclave_manager::Entry;
-use crate::event::{BootFacts, What};
+use crate::event::{BootFacts, RotationFacts, What};
+
+/// How long the verifier has to take note of a key that was replaced: the node takes no samples meanwhile.
+const ROTATION_NOTICE: Duration = Duration::from_secs(5);
 
 impl Agent {
     /// Challenge, evidence, verdict. Gives until when the verdict holds.
@@ -51,9 +58,62 @@ impl Agent {
         let outcome = answer
             .outcome
             .ok_or_else(|| AttestationError::Internal("the verifier gave no outcome".to_owned()))?;
-        let path = self
-            .keep_evidence(answer.response.evidence, outcome.evidence_id)
-            .await?;
+        self.judged(answer.response.evidence, outcome).await
+    }
+
+    /// Opens the channel to the verifier for an enclave that it has not seen in this boot. It appraises the enclave, and
+    /// registers the node, before anything else is said.
+    pub(super) async fn open_channel(&self) -> Result<(), AgentError> {
+        self.verifier.reset();
+        if let Some(broker) = &self.broker {
+            broker.reset();
+        }
+        self.persist(async || Ok(self.verifier.connect().await?)).await
+    }
+
+    /// Tells of evidence that was rejected before a channel opened, as of boot evidence that is rejected.
+    pub(super) async fn rejected(&self, outcome: AttestationOutcome) -> AgentError {
+        let rejected = AgentError::rejected(&outcome.appraisal);
+        match self.verifier.presented() {
+            Some(file) => self.judged(file, outcome).await.err().unwrap_or(rejected),
+            None => rejected,
+        }
+    }
+
+    /// Has the verifier refuse the key that was replaced. It is told once more if the answer is lost; a verifier that
+    /// does not take it does not keep the node from going on.
+    pub(super) async fn tell_rotation(&self, facts: &RotationFacts) {
+        let notice = KeyRotationNotice {
+            rotation: facts.rotation.clone(),
+            signature: facts.signature,
+        };
+        let telling = async {
+            let mut backoff = Backoff::new();
+            loop {
+                match self.verifier.rotated(notice.clone()).await {
+                    Err(error) if error.may_pass() => sleep(backoff.pause()).await,
+                    told => return told,
+                }
+            }
+        };
+        let why = match timeout(ROTATION_NOTICE, telling).await {
+            Ok(Ok(_noted)) => return,
+            Ok(Err(error)) => told(&error),
+            Err(_elapsed) => format!("there was no answer within {} s", ROTATION_NOTICE.as_secs()),
+        };
+        self.warn(format!(
+            "the verifier does not know that key {} signs no more: {why}",
+            facts.rotation.retired
+        ));
+    }
+
+    /// Keeps evidence, tells what the verifier says of it, and gives until when its verdict holds.
+    async fn judged(
+        &self,
+        evidence: EvidenceFile,
+        outcome: AttestationOutcome,
+    ) -> Result<UnixMillis, AgentError> {
+        let path = self.keep_evidence(evidence, outcome.evidence_id).await?;
         self.emit(What::Boot(Box::new(BootFacts {
             node_id: self.identity.node(),
             wallet: self.identity.wallet(),
@@ -65,13 +125,7 @@ impl Agent {
         })));
         match outcome.verdict {
             AppraisalVerdict::Accepted => Ok(outcome.expires_at),
-            AppraisalVerdict::Rejected => Err(AgentError::Rejected {
-                policy: outcome.appraisal["policy"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned(),
-                findings: failed_findings(&outcome.appraisal),
-            }),
+            AppraisalVerdict::Rejected => Err(AgentError::rejected(&outcome.appraisal)),
         }
     }
 

@@ -15,14 +15,13 @@ impl Agent {
     /// Has the enclave get its secrets, where the configuration names a broker: a node that was told to have them does
     /// not run without. A broker that cannot be reached is tried again.
     pub(super) async fn provision(&self, entry: &Entry) -> Result<(), AgentError> {
-        let Some(url) = &self.settings.key_broker else {
+        let Some(broker) = &self.broker else {
             return Ok(());
         };
-        let broker = VerifierClient::new(url);
-        let secrets = self.persist(async || self.fetch(&broker, entry).await).await?;
+        let secrets = self.persist(async || self.fetch(broker, entry).await).await?;
         self.emit(What::Provisioned {
             name: entry.name().clone(),
-            broker: url.clone(),
+            broker: broker.at().address.to_string(),
             secrets,
         });
         Ok(())

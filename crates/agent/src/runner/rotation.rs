@@ -10,9 +10,10 @@ use tokio::time::timeout;
 use super::sampling::{Last, Sampling};
 use super::stop::until_stop;
 use super::window::OpenWindow;
-use super::{AgentError, BootEnd};
+use super::{AgentError, BootEnd, unless_ended};
 use crate::clock::NodeClock;
 use crate::enclave_manager::{Driver, EnclaveStatus, ManagerError, Order};
+use crate::event::RotationFacts;
 
 /// Longest that sampling waits for proofs to be settled before the keys are replaced.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(10);
@@ -111,7 +112,15 @@ impl Sampling<'_> {
             }),
         };
         let done = match rotated {
-            Ok(()) => {
+            Ok(facts) => {
+                let introduced = async {
+                    self.agent.open_channel().await?;
+                    self.agent.tell_rotation(&facts).await;
+                    Ok(())
+                };
+                if let ControlFlow::Break(end) = unless_ended(driver, self.stop, introduced).await? {
+                    return Ok(ControlFlow::Break(end));
+                }
                 let attested = self.agent.attest_boot(&entry, driver, self.stop).await?;
                 match attested {
                     ControlFlow::Continue(expires_at) => self.expires_at = expires_at,
@@ -131,7 +140,7 @@ impl Sampling<'_> {
     }
 
     /// Has the keys replaced. None if the node is told to stop meanwhile: then it may have been done or not.
-    async fn new_keys(&mut self, clock: &NodeClock) -> Option<Result<(), ManagerError>> {
+    async fn new_keys(&mut self, clock: &NodeClock) -> Option<Result<RotationFacts, ManagerError>> {
         let before = self.life.identity().boot;
         let rotated = self.life.rotate(self.agent.identity.node(), clock.latest());
         let rotated = until_stop(self.stop, rotated).await?;

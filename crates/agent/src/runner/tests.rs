@@ -1,32 +1,27 @@
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use axum::Json;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use nautilus_core::{BootId, NodeId, PublicKey, Signature};
+use nautilus_channel::Address;
+use nautilus_core::{AppraisalVerdict, BootId, EvidenceId, NodeId, PublicKey, Signature};
 use nautilus_monitor::SystemCollector;
 use nautilus_proof::{Metrics, SampleChain, SignedSample};
-use nautilus_verifier::api::{ApiError, Registered, VerifierFacts};
+use nautilus_verifier::api::{ApiError, AttestationOutcome};
 use tempfile::TempDir;
 
 use super::window::OpenWindow;
 use super::*;
-use crate::enclave_process::EnclaveError;
 use crate::fake_grounds::grounds;
-use crate::fake_verifier::serve;
+use crate::fake_verifier::{FakeVerifier, Said};
 use crate::key_manager::DEFAULT_ROTATION;
 use crate::verifier_client::VerifierError;
 
-fn settings(directory: &TempDir, verifier: String) -> Settings {
+fn settings(directory: &TempDir) -> Settings {
     Settings {
         directory: directory.path().to_owned(),
         tee: TeeKind::Simulated,
         simulated: Some(directory.path().join("simulated")),
         quote_provider: None,
         enclave_image: directory.path().join("no-enclave"),
-        verifier,
+        verifier: nobody(directory),
         key_broker: None,
         rotation: RotationSchedule::every(DEFAULT_ROTATION),
         interval: Duration::from_secs(2),
@@ -47,80 +42,132 @@ fn agent(settings: Settings) -> (Agent, Arc<Mutex<Vec<String>>>) {
     (Agent::open(settings, grounds(), events).unwrap(), warnings)
 }
 
-fn busy() -> Response {
-    let error = ApiError {
-        kind: "busy".to_owned(),
-        detail: "try again in a minute".to_owned(),
-    };
-    (StatusCode::SERVICE_UNAVAILABLE, Json(error)).into_response()
+/// Where nobody is.
+fn nobody(directory: &TempDir) -> VerifierAddress {
+    VerifierAddress {
+        address: Address::Unix(directory.path().join("nobody")),
+        key: PublicKey([1; 32]),
+    }
 }
 
-/// Busy twice, then one that registers.
-async fn busy_at_first() -> String {
-    let asked = Arc::new(AtomicU32::new(0));
-    let facts = VerifierFacts {
-        verifier: PublicKey([1; 32]),
-        version: "0".to_owned(),
-    };
-    let facts = get(async move || {
-        if asked.fetch_add(1, Ordering::Relaxed) < 2 {
-            busy()
-        } else {
-            Json(facts).into_response()
-        }
-    });
-    let register = post(async || {
-        Json(Registered {
-            node: NodeId([1; 32]),
-        })
-    });
-    let routes = axum::Router::new()
-        .route("/v1/verifier", facts)
-        .route("/v1/nodes", register);
-    serve(routes).await
+fn error(kind: &str) -> ApiError {
+    ApiError {
+        kind: kind.to_owned(),
+        detail: "because".to_owned(),
+    }
 }
 
 #[tokio::test]
 async fn a_busy_verifier_is_asked_again() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut agent, warnings) = agent(settings(&directory, busy_at_first().await));
-    let (_stop, stopped) = watch::channel(false);
-    // It gets as far as the enclave, which is not there.
-    let error = agent.run(stopped).await.unwrap_err();
-    assert!(
-        matches!(error, AgentError::Enclave(EnclaveError::Image { .. })),
-        "{error}"
-    );
+    let (agent, warnings) = agent(settings(&directory));
+    let mut tries = 0;
+    let asked = agent.persist(async || {
+        tries += 1;
+        if tries < 3 {
+            return Err(VerifierError::Failed(error("busy")).into());
+        }
+        Ok(tries)
+    });
+    assert_eq!(asked.await.unwrap(), 3);
     let warnings = warnings.lock().unwrap();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(warnings[0].contains("(busy)"), "{warnings:?}");
-    assert!(warnings[1].ends_with("trying again in 500 ms"), "{warnings:?}");
+    for warning in warnings.iter() {
+        assert!(
+            warning.contains("(busy)") && warning.contains(": trying again in ") && warning.ends_with(" ms"),
+            "{warnings:?}"
+        );
+    }
 }
 
 #[tokio::test]
 async fn stop_ends_the_wait_for_a_verifier_that_is_away() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut agent, warnings) = agent(settings(&directory, "http://127.0.0.1:1".to_owned()));
-    let (stop, stopped) = watch::channel(false);
+    let (agent, warnings) = agent(settings(&directory));
+    let (stop, mut stopped) = watch::channel(false);
     let asking = async {
         while warnings.lock().unwrap().is_empty() {
             tokio::task::yield_now().await;
         }
         stop.send_replace(true);
     };
-    let (result, ()) = tokio::join!(agent.run(stopped), asking);
-    result.unwrap();
+    let (result, ()) = tokio::join!(until_stop(&mut stopped, agent.open_channel()), asking);
+    assert!(result.is_none(), "{result:?}");
     let warnings = warnings.lock().unwrap();
     assert!(
-        warnings[0].starts_with("cannot reach the verifier"),
+        warnings[0].starts_with("no channel to the verifier at unix://") && warnings[0].contains("(io)"),
         "{warnings:?}"
+    );
+}
+
+#[tokio::test]
+async fn without_an_enclave_no_channel_opens_and_the_boot_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let verifier = FakeVerifier::start(|_, _| Said::Nothing).await;
+    let settings = Settings {
+        verifier: verifier.at.clone(),
+        ..settings(&directory)
+    };
+    let (agent, warnings) = agent(settings);
+    let error = agent.open_channel().await.unwrap_err();
+    assert!(
+        matches!(&error, AgentError::Verifier(VerifierError::EnclaveAway(_))),
+        "{error:?}"
+    );
+    // Trying again with this enclave does not help: another boot does.
+    assert!(error.loses_enclave() && !error.may_pass());
+    assert!(warnings.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_broker_that_is_the_verifier_is_spoken_to_in_the_same_session() {
+    let directory = tempfile::tempdir().unwrap();
+    let own = settings(&directory);
+    let other = VerifierAddress {
+        key: PublicKey([2; 32]),
+        ..own.verifier.clone()
+    };
+    let with = |broker: &VerifierAddress| Settings {
+        key_broker: Some(broker.clone()),
+        ..own.clone()
+    };
+    let (same, _) = agent(with(&own.verifier));
+    assert!(std::ptr::eq(
+        same.broker.as_ref().unwrap().at(),
+        same.verifier.at()
+    ));
+    let (differs, _) = agent(with(&other));
+    assert_eq!(differs.broker.as_ref().unwrap().at(), &other);
+}
+
+#[tokio::test]
+async fn a_rejected_session_is_told_as_rejected_boot_evidence_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (agent, _) = agent(settings(&directory));
+    let outcome = AttestationOutcome {
+        verdict: AppraisalVerdict::Rejected,
+        assurance: TeeKind::Simulated.assurance(),
+        evidence_id: EvidenceId([4; 32]),
+        expires_at: UnixMillis(1),
+        appraisal: serde_json::json!({
+            "policy": "strict",
+            "findings": [
+                { "rule": "debug", "passed": true, "detail": "off" },
+                { "rule": "tcb", "passed": false, "detail": "out of date" },
+            ],
+        }),
+    };
+    let error = agent.rejected(outcome).await;
+    assert!(
+        matches!(&error, AgentError::Rejected { policy, findings } if policy == "strict" && findings == "tcb: out of date"),
+        "{error}"
     );
 }
 
 #[tokio::test]
 async fn nothing_is_booted_once_stop_was_asked_for() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut agent, warnings) = agent(settings(&directory, "http://127.0.0.1:1".to_owned()));
+    let (mut agent, warnings) = agent(settings(&directory));
     let (_stop, stopped) = watch::channel(true);
     // Neither the missing verifier nor the missing enclave is looked for.
     assert_eq!(agent.run(stopped).await.unwrap(), Ended::Stopped);
@@ -130,7 +177,7 @@ async fn nothing_is_booted_once_stop_was_asked_for() {
 #[tokio::test]
 async fn a_used_up_challenge_is_followed_by_another_and_a_refusal_is_not() {
     let directory = tempfile::tempdir().unwrap();
-    let (agent, warnings) = agent(settings(&directory, "http://127.0.0.1:1".to_owned()));
+    let (agent, warnings) = agent(settings(&directory));
     let mut kinds = ["challenge_unknown", "evidence_invalid"].into_iter();
     let result: Result<(), _> = agent
         .persist(async || {
@@ -149,7 +196,7 @@ async fn a_used_up_challenge_is_followed_by_another_and_a_refusal_is_not() {
 #[tokio::test]
 async fn a_clock_behind_what_is_settled_is_waited_for_until_stop() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut agent, warnings) = agent(settings(&directory, busy_at_first().await));
+    let (mut agent, warnings) = agent(settings(&directory));
     agent.settled_until = NodeClock::wall().plus(3_600_000);
     let (stop, stopped) = watch::channel(false);
     let asking = async {
@@ -170,7 +217,7 @@ async fn a_clock_behind_what_is_settled_is_waited_for_until_stop() {
 #[test]
 fn a_window_ends_after_its_last_sample_and_goes_on_without_any() {
     let directory = tempfile::tempdir().unwrap();
-    let settings = settings(&directory, String::new());
+    let settings = settings(&directory);
     let mut window = OpenWindow::starting(UnixMillis(1000));
     assert!(!window.is_over(UnixMillis(100_000), &settings));
     assert_eq!(window.end(UnixMillis(3000)), UnixMillis(3000));

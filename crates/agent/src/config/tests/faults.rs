@@ -294,7 +294,7 @@ fn wrong_values_say_what_to_write() {
             "attestation_url: example.org",
             22,
             "BadValue",
-            "`attestation_url` is `example.org` at config.yaml:3:22, expected a URL such as https://attestation.example.org: begin it with https:// or http://",
+            "`attestation_url` is `example.org` at config.yaml:3:22, expected an address such as https://attestation.example.org or tcp://127.0.0.1:8471: begin it with https://, tcp://, unix:// or vsock://",
         ),
         (
             "attestation_url: \"a\\nb\"",
@@ -306,7 +306,19 @@ fn wrong_values_say_what_to_write() {
             "key_provision_url: https://me:secret@x/",
             24,
             "BadValue",
-            "`key_provision_url` is a URL with credentials at config.yaml:3:24, expected a URL such as https://attestation.example.org: remove the name and password before the `@`",
+            "`key_provision_url` is an address with credentials at config.yaml:3:24, expected an address such as https://attestation.example.org or tcp://127.0.0.1:8471: remove the name and password before the `@`",
+        ),
+        (
+            "attestation_url: tcp://example.org",
+            22,
+            "BadValue",
+            "`attestation_url` is `tcp://example.org` at config.yaml:3:22, expected an address such as https://attestation.example.org or tcp://127.0.0.1:8471: address `tcp://example.org` needs a port: HOST:PORT or CID:PORT",
+        ),
+        (
+            "verifier_key: abc",
+            19,
+            "BadValue",
+            "`verifier_key` is `abc` at config.yaml:3:19, expected 64 hexadecimal digits (an Ed25519 public key): write the key that the verifier shows when it starts",
         ),
         (
             "pcr_policy: abc",
@@ -359,23 +371,18 @@ fn wrong_values_say_what_to_write() {
 }
 
 #[test]
-fn urls_are_checked_lightly() {
+fn addresses_are_read_by_what_uses_them() {
     let good = [
-        "https://a",
-        "http://a.b-c_d:1",
-        "https://1.2.3.4/x",
-        "https://[fe80::1]",
-        "https://[::1]:65535/?a#b",
+        ("https://a", "tcp://a:443"),
+        ("tcp://a.b-c_d:1", "tcp://a.b-c_d:1"),
+        ("https://1.2.3.4/", "tcp://1.2.3.4:443"),
+        ("https://[fe80::1]", "tcp://[fe80::1]:443"),
+        ("unix:///run/x.sock", "unix:///run/x.sock"),
+        ("vsock://2:65536", "vsock://2:65536"),
     ];
-    for url in good {
-        assert_eq!(
-            Node::new()
-                .env("NAUTILUS_ATTESTATION_URL", url)
-                .load()
-                .unwrap()
-                .attestation_url(),
-            Some(url)
-        );
+    for (url, read) in good {
+        let config = Node::new().env("NAUTILUS_ATTESTATION_URL", url).load().unwrap();
+        assert_eq!(config.attestation_url().unwrap().to_string(), read);
     }
     let bad = [
         "https://",
@@ -389,15 +396,17 @@ fn urls_are_checked_lightly() {
         "https://[::1",
         "https://[zz]",
         "https://[::1]x",
-        "https://.",
         "ftp://a",
         "a",
         "https:/a",
         "https://user@a",
         "https://a\\b",
-        "unix:///run/x",
+        "unix://run/x",
+        "http://a",
+        "https://a/x",
+        "tcp://a",
+        "tcp://a:0",
         "https://a:80:80",
-        "https://-a",
     ];
     for url in bad {
         let error = Node::new()

@@ -34,6 +34,8 @@ mod message;
 mod peer;
 #[cfg(feature = "tokio")]
 mod queue;
+#[cfg(feature = "tokio")]
+mod server;
 mod sessions;
 mod tls;
 #[cfg(feature = "tokio")]
@@ -58,6 +60,8 @@ pub use message::{
 pub use peer::{Attested, Identified, KernelPeer, Kin, Peer, Standing, Unidentified};
 #[cfg(feature = "tokio")]
 pub use queue::{ENQUEUE, LANE, QUEUE, Queue, WORKERS};
+#[cfg(feature = "tokio")]
+pub use server::{Counters, Handler, Server, SessionStatus, Status};
 pub use sessions::{
     Cut, HANDSHAKES, HELLO_GRACE, HandshakeTicket, IDLE, Opened, SESSIONS, SessionId, SessionInfo,
     SessionPlace, Sessions,

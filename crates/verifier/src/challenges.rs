@@ -6,8 +6,10 @@ use nautilus_core::{Challenge, ChallengeTerms, Digest32, NodeId, PublicKey, Purp
 
 /// How long a challenge may wait: the specification's attestation timeout is 30 s; a TPM may need most of it.
 const LIFETIME_MILLIS: u64 = 60 * 1000;
-/// Most challenges that wait at once. They cost 200 bytes each, and anybody may ask for one.
+/// Most challenges that wait at once. They cost 200 bytes each.
 const MAX_WAITING: usize = 10_000;
+/// Most challenges of one node that wait at once: as many nodes as have sessions leave each other theirs.
+const MAX_OF_NODE: usize = 100;
 
 /// No more challenges can be issued for now.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,7 +34,8 @@ impl Challenges {
         if self.waiting.len() >= MAX_WAITING {
             self.waiting.retain(|_, terms| terms.expires_at > now);
         }
-        if self.waiting.len() >= MAX_WAITING {
+        let of_node = |terms: &&ChallengeTerms| terms.node == node && terms.expires_at > now;
+        if self.waiting.len() >= MAX_WAITING || self.waiting.values().filter(of_node).count() >= MAX_OF_NODE {
             return Err(TooMany);
         }
         let terms = ChallengeTerms {
@@ -62,7 +65,8 @@ mod tests {
         bytes[..8].copy_from_slice(&nonce.to_le_bytes());
         challenges.issue(
             PublicKey([1; 32]),
-            NodeId([2; 32]),
+            // So many nodes that none of them has too many.
+            NodeId([u8::try_from(nonce % 200).unwrap(); 32]),
             Purpose::Boot,
             bytes,
             UnixMillis(now),
@@ -90,5 +94,26 @@ mod tests {
         );
         assert!(issue(&mut challenges, u64::MAX, 1000 + LIFETIME_MILLIS).is_ok());
         assert_eq!(challenges.waiting.len(), 1);
+    }
+
+    #[test]
+    fn one_node_leaves_the_others_theirs() {
+        let mut challenges = Challenges::default();
+        let mut of_node = |number: u8, nonce: u8, now: u64| {
+            let node = NodeId([number; 32]);
+            challenges.issue(
+                PublicKey([1; 32]),
+                node,
+                Purpose::Boot,
+                [nonce; 32],
+                UnixMillis(now),
+            )
+        };
+        for nonce in 0..100 {
+            of_node(1, nonce, 1000).unwrap();
+        }
+        assert_eq!(of_node(1, 100, 1000), Err(TooMany));
+        assert!(of_node(2, 0, 1000).is_ok());
+        assert!(of_node(1, 101, 1000 + LIFETIME_MILLIS).is_ok());
     }
 }

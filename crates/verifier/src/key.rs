@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{Signer, SigningKey};
-use nautilus_core::{PublicKey, Signature, SignedMessage};
+use nautilus_channel::SessionKeyHolder;
+use nautilus_core::{PublicKey, SessionBinding, Signature, SignedMessage};
 use zeroize::Zeroizing;
 
 use crate::private_file;
@@ -99,5 +100,15 @@ impl VerifierKey {
     /// The signature over bytes that cannot be taken for a message of ours: see [`crate::signed_ear`].
     pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> Signature {
         Signature(self.0.sign(bytes).to_bytes())
+    }
+}
+
+impl SessionKeyHolder for VerifierKey {
+    fn public(&self) -> PublicKey {
+        Self::public(self)
+    }
+
+    fn sign(&self, session: &SessionBinding) -> Signature {
+        Self::sign(self, session)
     }
 }

@@ -1,122 +1,55 @@
-//! What the verifier does, without HTTP.
+//! What the verifier does, whatever carries the questions.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+mod introduction;
+mod refusal;
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nautilus_channel::{MessageType, Payload as _, SessionKeyHolder};
 use nautilus_core::{
-    Appraisal, AppraisalVerdict, Binding, ChallengeTerms, Policy, PublicKey, Purpose, UnixMillis,
-    VerifierSet, VerifyError,
+    Appraisal, AppraisalVerdict, Binding, BoundUserData, ChallengeTerms, Claims, NodeId, Policy, PublicKey,
+    Purpose, SignedMessage as _, UnixMillis, VerifierSet,
 };
 use nautilus_ledger::{AppraisalRecord, Ledger, LedgerError, SubmitError};
-use nautilus_proof::{PerformanceProof, ProofError};
+use nautilus_proof::wallet::WalletSignature;
+use nautilus_proof::{PerformanceProof, Registration};
 
 use crate::api::{
-    ApiError, AttestationOutcome, AttestationRequest, ChallengeRequest, RegisterRequest, Registered,
-    Released, Settlement, VerifierFacts,
+    Answer, AttestationOutcome, AttestationRequest, ChallengeRequest, KeyRotationNotice, Question, Released,
+    RotationNoted, Settlement, VerifierFacts,
 };
 use crate::broker::KeyBroker;
 use crate::challenges::Challenges;
 use crate::key::VerifierKey;
-use crate::told::told;
+use crate::registry::{Platform, Registry};
 
-/// A verifier: whose evidence counts, what is wanted of it, and the ledger that it settles on.
+pub use self::refusal::Refusal;
+
+/// A verifier: whose evidence counts, what is wanted of it, what is known of nodes, and the ledger that it settles on.
 pub struct Verifier {
     set: VerifierSet,
     policy: Policy,
-    key: VerifierKey,
+    key: Arc<VerifierKey>,
+    registry: Registry,
     challenges: Mutex<Challenges>,
     ledger: Mutex<Box<dyn Ledger + Send>>,
     broker: Option<KeyBroker>,
 }
 
-/// Why a request had no success, by who is at fault.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The body is not what the request takes.
-    #[error("{0}")]
-    BadRequest(String),
-    /// The challenge was not issued here, was answered before, or is long forgotten.
-    #[error("challenge was not issued by this verifier, or was answered already: ask for a new one")]
-    ChallengeUnknown,
-    /// The node's wallet does not stand behind the enclave.
-    #[error("the node's wallet did not sign what the evidence binds: this enclave is not its node's")]
-    NotTheNodesWallet,
-    /// So many challenges wait that no more are issued.
-    #[error("too many challenges wait for an answer: try again in a minute")]
-    Busy,
-    /// The evidence does not verify.
-    #[error(transparent)]
-    Evidence(#[from] VerifyError),
-    /// The proof does not verify.
-    #[error(transparent)]
-    Proof(#[from] ProofError),
-    /// The ledger's rules refuse it.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// The ledger cannot be used at the moment.
-    #[error("ledger cannot be used: {}", told(.0.as_ref()))]
-    LedgerUnavailable(Box<dyn std::error::Error + Send + Sync>),
-    /// The policy rejected the evidence of a node that asked for secrets.
-    #[error("policy rejected the evidence, so nothing is released: {0}")]
-    NotAccepted(String),
-    /// Nothing can be released.
-    #[error("no secret is released: {0}")]
-    NotReleased(&'static str),
-    /// Something of ours failed.
-    #[error("verifier failed: {0}")]
-    Internal(String),
-}
-
-impl Refusal {
-    /// The error as the API gives it.
-    pub fn to_api(&self) -> ApiError {
-        let kind = match self {
-            Self::BadRequest(_) => "bad_request".to_owned(),
-            Self::ChallengeUnknown => "challenge_unknown".to_owned(),
-            Self::NotTheNodesWallet => "wallet_signature_invalid".to_owned(),
-            Self::Busy => "busy".to_owned(),
-            Self::Evidence(error) => tag(error),
-            Self::Proof(error) => error.kind().to_owned(),
-            Self::Ledger(error) => error.kind().to_owned(),
-            Self::LedgerUnavailable(_) => "ledger_unavailable".to_owned(),
-            Self::NotAccepted(_) => "not_accepted".to_owned(),
-            Self::NotReleased(_) => "not_released".to_owned(),
-            Self::Internal(_) => "internal".to_owned(),
-        };
-        ApiError {
-            kind,
-            detail: self.to_string(),
-        }
-    }
-}
-
-/// The name under which an error stands in JSON.
-fn tag(error: &VerifyError) -> String {
-    let value = serde_json::to_value(error).unwrap_or_default();
-    value["kind"].as_str().unwrap_or("evidence_invalid").to_owned()
-}
-
-impl From<SubmitError> for Refusal {
-    fn from(error: SubmitError) -> Self {
-        match error {
-            SubmitError::Refused(error) => Self::Ledger(error),
-            other => Self::LedgerUnavailable(Box::new(other)),
-        }
-    }
-}
-
 impl Verifier {
-    /// A verifier that judges by `policy` and settles on `ledger`.
+    /// A verifier that judges by `policy`, knows nodes by `registry`, and settles on `ledger`.
     pub fn new(
         set: VerifierSet,
         policy: Policy,
         key: VerifierKey,
+        registry: Registry,
         ledger: impl Ledger + Send + 'static,
     ) -> Self {
         Self {
             set,
             policy,
-            key,
+            key: Arc::new(key),
+            registry,
             challenges: Mutex::default(),
             ledger: Mutex::new(Box::new(ledger)),
             broker: None,
@@ -137,6 +70,16 @@ impl Verifier {
         self.key.public()
     }
 
+    /// The same key, for sessions of the attested channel and nothing else.
+    pub fn session_key(&self) -> Arc<dyn SessionKeyHolder> {
+        Arc::clone(&self.key) as _
+    }
+
+    /// What is known of nodes.
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// Who this is.
     pub fn facts(&self) -> VerifierFacts {
         VerifierFacts {
@@ -145,19 +88,65 @@ impl Verifier {
         }
     }
 
-    /// Registers a node. Once more with the same content is a success too.
+    /// Answers what the attested node asks.
+    ///
+    /// # Errors
+    /// If it is about another node, or cannot be done.
+    pub fn answer(&self, node: NodeId, question: Question, now: UnixMillis) -> Result<Answer, Refusal> {
+        let found = match &question {
+            Question::Challenge(request) => Some(request.node),
+            Question::Attest(request) | Question::Release(request) => {
+                let bound = request.evidence.evidence.user_data.as_deref();
+                // What is not readable is not verified either.
+                bound
+                    .and_then(BoundUserData::from_canonical)
+                    .map(|bound| bound.node)
+            }
+            Question::Settle(proof) => Some(proof.node_id),
+            Question::Rotated(notice) => Some(notice.rotation.node),
+        };
+        if let Some(found) = found.filter(|found| *found != node) {
+            return Err(Refusal::AnotherNode { session: node, found });
+        }
+        Ok(match question {
+            Question::Challenge(request) => Answer::Challenge(self.challenge(&request, now)?),
+            Question::Attest(request) => Answer::Attested(self.attest(&request, now)?),
+            Question::Release(request) => Answer::Released(self.release(&request, now)?),
+            Question::Settle(proof) => Answer::Settled(self.settle(*proof, now)?),
+            Question::Rotated(notice) => Answer::RotationNoted(self.note_rotation(&notice)?),
+        })
+    }
+
+    /// As [`Self::answer`], for a question as it came.
+    ///
+    /// # Errors
+    /// As [`Self::answer`]; and if it is none.
+    pub fn answer_message(
+        &self,
+        node: NodeId,
+        message_type: MessageType,
+        payload: &[u8],
+        now: UnixMillis,
+    ) -> Result<Answer, Refusal> {
+        let question = Question::decode(message_type, payload).map_err(|error| match message_type {
+            MessageType::ProofRequest => Refusal::NotAProof(error.to_string()),
+            _ => Refusal::BadRequest(error.to_string()),
+        })?;
+        self.answer(node, question, now)
+    }
+
+    /// Registers a node with the ledger. Once more with the same content is a success too.
     ///
     /// # Errors
     /// If the ledger refuses.
-    pub fn register(&self, request: RegisterRequest, now: UnixMillis) -> Result<Registered, Refusal> {
-        let node = request.registration.node;
-        match self
-            .ledger()
-            .register(request.registration, request.signature, now)
-        {
-            Ok(()) | Err(SubmitError::Refused(LedgerError::AlreadyRegistered { .. })) => {
-                Ok(Registered { node })
-            }
+    pub fn register(
+        &self,
+        registration: Registration,
+        signature: WalletSignature,
+        now: UnixMillis,
+    ) -> Result<(), Refusal> {
+        match self.ledger().register(registration, signature, now) {
+            Ok(()) | Err(SubmitError::Refused(LedgerError::AlreadyRegistered { .. })) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -188,6 +177,12 @@ impl Verifier {
     ) -> Result<AttestationOutcome, Refusal> {
         let (_, appraisal) = self.appraise(request, now)?;
         if appraisal.verdict() == AppraisalVerdict::Accepted {
+            let (node, key) = (
+                bound(appraisal.claims())?.node,
+                bound(appraisal.claims())?.tee_key,
+            );
+            self.registry
+                .admit(node, &Platform::of(appraisal.claims()), &key, now)?;
             self.record(&appraisal, now)?;
         }
         let json = serde_json::to_value(&appraisal).map_err(|error| Refusal::Internal(error.to_string()))?;
@@ -244,24 +239,20 @@ impl Verifier {
         let claims = self
             .set
             .verify(&file.evidence, Binding::Issued(&terms), &file.endorsements, now)?;
-        let bound = claims
-            .user_data
-            .as_ref()
-            .ok_or_else(|| Refusal::Internal("no user data is bound".to_owned()))?;
+        let bound = bound(&claims)?;
         let unknown = LedgerError::NodeUnknown { node: bound.node };
         let node = self.ledger().node(bound.node)?.ok_or(unknown)?;
         if !request.seal_signature.is_of(node.wallet, bound) {
             return Err(Refusal::NotTheNodesWallet);
         }
+        self.registry
+            .check(bound.node, &Platform::of(&claims), &bound.tee_key)?;
         Ok((terms, self.policy.appraise(claims, now)))
     }
 
     fn record(&self, appraisal: &Appraisal, now: UnixMillis) -> Result<(), Refusal> {
         let claims = appraisal.claims();
-        let bound = claims
-            .user_data
-            .as_ref()
-            .ok_or_else(|| Refusal::Internal("no user data is bound".to_owned()))?;
+        let bound = bound(claims)?;
         let record = AppraisalRecord {
             node: bound.node,
             tee: claims.tee,
@@ -277,12 +268,26 @@ impl Verifier {
         Ok(self.ledger().record_appraisal(record, signature, now)?)
     }
 
+    /// Notes that a key signs no more, by its own last word. Evidence by it is refused from now on.
+    ///
+    /// # Errors
+    /// If the key did not sign that, the node is not registered, or the registry cannot be kept.
+    pub fn note_rotation(&self, notice: &KeyRotationNotice) -> Result<RotationNoted, Refusal> {
+        let KeyRotationNotice { rotation, signature } = notice;
+        let retired = rotation.retired;
+        if retired == rotation.successor || !rotation.is_signed_by(&retired, signature) {
+            return Err(Refusal::RotationInvalid);
+        }
+        self.registry.retire(rotation.node, retired)?;
+        Ok(RotationNoted { retired })
+    }
+
     /// Verifies a proof and settles it.
     ///
     /// # Errors
-    /// If it does not verify, or the ledger refuses it.
-    pub fn settle(&self, body: &[u8], now: UnixMillis) -> Result<Settlement, Refusal> {
-        let proof = PerformanceProof::from_json(body)?.verify(now)?;
+    /// If it does not verify, or the ledger refuses it: `already_settled` where its window was settled before.
+    pub fn settle(&self, proof: PerformanceProof, now: UnixMillis) -> Result<Settlement, Refusal> {
+        let proof = proof.verify(now)?;
         let node = proof.submission().statement.window.node;
         let settled = self.ledger().settle(proof, now)?;
         Ok(Settlement {
@@ -300,6 +305,12 @@ impl Verifier {
     fn ledger(&self) -> MutexGuard<'_, Box<dyn Ledger + Send>> {
         lock(&self.ledger)
     }
+}
+
+/// What evidence binds that answers a challenge.
+fn bound(claims: &Claims) -> Result<&BoundUserData, Refusal> {
+    let bound = claims.user_data.as_ref();
+    bound.ok_or_else(|| Refusal::Internal("no user data is bound".to_owned()))
 }
 
 /// A poisoned lock means that a panic left something half-done; the ledger's own file is still whole, and the

@@ -13,5 +13,11 @@ mod proofs;
 #[path = "network/secrets.rs"]
 mod secrets;
 #[cfg(test)]
+#[path = "network/served.rs"]
+mod served;
+#[cfg(test)]
+#[path = "network/sessions.rs"]
+mod sessions;
+#[cfg(test)]
 #[path = "network/world.rs"]
 mod world;

@@ -20,7 +20,7 @@ use crate::output;
 /// Run a node, ask the one that runs for evidence, or have its wallet sign metrics.
 #[derive(Subcommand)]
 pub enum Agent {
-    Run(Run),
+    Run(Box<Run>),
     Attest(Attest),
     Metrics(Metrics),
 }

@@ -30,7 +30,7 @@ const HTTP_DEADLINE: Duration = Duration::from_millis(250);
 /// Judge nodes, settle their proofs, release secrets: the relying party's service
 #[derive(Subcommand)]
 pub enum Verifier {
-    Serve(Serve),
+    Serve(Box<Serve>),
     Nodes(Nodes),
 }
 

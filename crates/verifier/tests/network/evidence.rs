@@ -1,6 +1,8 @@
 //! Evidence that is not what it should be.
 
 use nautilus_core::{AppraisalVerdict, Challenge, Digest32, EvidenceFile, NodeId, Purpose, TeeKind};
+use nautilus_proof::Registration;
+use nautilus_proof::wallet::WalletSignature;
 use nautilus_verifier::Refusal;
 
 use crate::world::{Node, START, WANTED, World, backed};
@@ -212,29 +214,24 @@ fn only_a_registered_node_is_appraised() {
 fn a_registration_is_the_wallets_own_and_for_this_verifier() {
     let (world, elsewhere) = (World::new(), World::new());
     let (node, other) = (Node::unknown(&world, 1), Node::unknown(&world, 2));
-    let refused = |change: &dyn Fn(&mut nautilus_verifier::api::RegisterRequest)| {
+    type Registering = (Registration, WalletSignature);
+    let refused = |change: &dyn Fn(&mut Registering)| {
         let mut request = node.registration(&world);
         change(&mut request);
         let before = world.tip();
-        let error = world.verifier.register(request, START).unwrap_err();
+        let error = world.verifier.register(request.0, request.1, START).unwrap_err();
         assert!(matches!(error, Refusal::Ledger(_)), "{error}");
         assert_eq!(world.tip(), before);
         error.to_api().kind
     };
+    assert_eq!(refused(&|request| request.0.node = other.id()), "node_id_invalid");
+    assert_eq!(refused(&|request| request.0.label.0[0] ^= 1), "node_id_invalid");
     assert_eq!(
-        refused(&|request| request.registration.node = other.id()),
-        "node_id_invalid"
-    );
-    assert_eq!(
-        refused(&|request| request.registration.label.0[0] ^= 1),
-        "node_id_invalid"
-    );
-    assert_eq!(
-        refused(&|request| request.signature.signature.0[0] ^= 1),
+        refused(&|request| request.1.signature.0[0] ^= 1),
         "wallet_signature_invalid"
     );
     assert_eq!(
-        refused(&|request| request.signature = other.sign(&request.registration)),
+        refused(&|request| request.1 = other.sign(&request.0)),
         "wallet_signature_invalid"
     );
     assert_eq!(

@@ -165,7 +165,7 @@ fn one_bit_anywhere_is_too_much() {
 /// Whatever field it is, also one that is added some day.
 #[test]
 fn no_value_of_a_proof_can_be_changed() {
-    let (world, _, proof) = with_a_proof();
+    let (world, node, proof) = with_a_proof();
     let genuine = serde_json::to_value(&proof).unwrap();
     let mut leaves = Vec::new();
     collect_leaves(&genuine, String::new(), &mut leaves);
@@ -174,25 +174,26 @@ fn no_value_of_a_proof_can_be_changed() {
         let mut changed = genuine.clone();
         let value = changed.pointer_mut(pointer).unwrap();
         *value = other(value);
-        let kind = world.settle_body_refused(&serde_json::to_vec(&changed).unwrap(), LATER);
+        let kind = world.settle_body_refused(node.id(), &serde_json::to_vec(&changed).unwrap(), LATER);
         assert!(
             kind.ends_with("_invalid")
                 || kind.ends_with("_mismatch")
                 || kind.starts_with("sample_")
                 || kind == "expired"
-                || kind == "not_a_proof",
+                || kind == "not_a_proof"
+                || (kind == "another_node" && pointer == "/node_id"),
             "{pointer}: {kind}"
         );
     }
     for name in genuine.as_object().unwrap().keys() {
         let mut changed = genuine.clone();
         changed.as_object_mut().unwrap().remove(name);
-        let kind = world.settle_body_refused(&serde_json::to_vec(&changed).unwrap(), LATER);
+        let kind = world.settle_body_refused(node.id(), &serde_json::to_vec(&changed).unwrap(), LATER);
         assert_eq!(kind, "not_a_proof", "without {name}");
     }
     let mut changed = genuine;
     changed["bonus"] = 1.into();
-    let kind = world.settle_body_refused(&serde_json::to_vec(&changed).unwrap(), LATER);
+    let kind = world.settle_body_refused(node.id(), &serde_json::to_vec(&changed).unwrap(), LATER);
     assert_eq!(kind, "not_a_proof", "with a field more");
     world.settle(&proof, LATER).unwrap();
 }
@@ -423,10 +424,10 @@ fn a_genuine_enclave_under_another_ones_name_is_nobodys() {
 
 #[test]
 fn what_is_no_proof_is_refused_by_name() {
-    let (world, _, proof) = with_a_proof();
+    let (world, node, proof) = with_a_proof();
     let text = serde_json::to_vec(&proof).unwrap();
     for length in (0..text.len()).step_by(97) {
-        let kind = world.settle_body_refused(&text[..length], LATER);
+        let kind = world.settle_body_refused(node.id(), &text[..length], LATER);
         assert_eq!(kind, "not_a_proof", "cut to {length}");
     }
     let nested = "[".repeat(100_000);
@@ -437,11 +438,14 @@ fn what_is_no_proof_is_refused_by_name() {
         b"\x89PNG\r\n\x1a\n",
         nested.as_bytes(),
     ] {
-        assert_eq!(world.settle_body_refused(body, LATER), "not_a_proof");
+        assert_eq!(world.settle_body_refused(node.id(), body, LATER), "not_a_proof");
     }
     let large = vec![b' '; MAX_PROOF + 1];
-    assert_eq!(world.settle_body_refused(&large, LATER), "too_large");
+    assert_eq!(world.settle_body_refused(node.id(), &large, LATER), "not_a_proof");
     let mut trailing = text;
     trailing.extend_from_slice(b" {}");
-    assert_eq!(world.settle_body_refused(&trailing, LATER), "not_a_proof");
+    assert_eq!(
+        world.settle_body_refused(node.id(), &trailing, LATER),
+        "not_a_proof"
+    );
 }

@@ -5,21 +5,24 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nautilus_channel::{Appraise, MessageType, Present, PresentedEvidence};
 use nautilus_core::{
-    AppraisalVerdict, Attester as _, BootId, BoundUserData, Challenge, ChallengeTerms, Endorsements,
-    Evidence, EvidenceFile, Measurement, NodeId, Policy, PublicKey, Purpose, Signature, SignedMessage,
-    SuiAddress, TrustAnchors, UnixMillis,
+    AppraisalVerdict, Attester as _, BootId, BoundUserData, Challenge, ChallengeTerms, Digest32, End,
+    Endorsements, Evidence, EvidenceFile, Measurement, NodeId, Policy, PublicKey, Purpose, Role,
+    SessionBinding, Signature, SignedMessage, SuiAddress, TrustAnchors, UnixMillis,
 };
 use nautilus_enclave::{Enclave, Identity, Reply, Request, hpke};
 use nautilus_ledger::{EmbeddedLedger, Genesis, Rules, State, Tip};
 use nautilus_proof::message::node_id;
 use nautilus_proof::wallet::{WalletKey, WalletSignature, personal_message_digest};
-use nautilus_proof::{MAX_VALIDITY_MILLIS, Metrics, PerformanceProof, Registration, SignedSample};
+use nautilus_proof::{
+    KeyRotation, MAX_VALIDITY_MILLIS, Metrics, PerformanceProof, Registration, SignedSample,
+};
 use nautilus_tee::simulated::{Image, Platform, Vendor, verifier_set};
 use nautilus_verifier::api::{
-    AttestationOutcome, AttestationRequest, ChallengeRequest, RegisterRequest, Settlement,
+    AttestationOutcome, AttestationRequest, ChallengeRequest, Introduction, KeyRotationNotice, Settlement,
 };
-use nautilus_verifier::{KeyBroker, Refusal, Verifier, VerifierKey};
+use nautilus_verifier::{KeyBroker, Refusal, Registry, Verifier, VerifierKey};
 use sui_crypto::Signer;
 use sui_crypto::ed25519::Ed25519PrivateKey;
 use tempfile::TempDir;
@@ -65,7 +68,23 @@ impl World {
     }
 
     fn made(now: UnixMillis, change: impl FnOnce(Verifier) -> Verifier) -> Self {
-        let directory = TempDir::new().unwrap();
+        Self::made_in(TempDir::new().unwrap(), now, change)
+    }
+
+    /// The same world after its verifier was stopped, something was done to its registry's file, and it was started
+    /// again.
+    pub fn restarted(self, edit: impl FnOnce(&std::path::Path)) -> Self {
+        let Self {
+            directory, verifier, ..
+        } = self;
+        // The ledger's file is its verifier's alone.
+        assert_eq!(Arc::strong_count(&verifier), 1);
+        drop(verifier);
+        edit(&directory.path().join("registry.json"));
+        Self::made_in(directory, START, |verifier| verifier)
+    }
+
+    fn made_in(directory: TempDir, now: UnixMillis, change: impl FnOnce(Verifier) -> Verifier) -> Self {
         let vendor = Vendor::open_or_create(&directory.path().join("simulated"), now).unwrap();
         let key = VerifierKey::open_or_create(&directory.path().join("verifier.key")).unwrap();
         let genesis = Genesis {
@@ -76,7 +95,8 @@ impl World {
             EmbeddedLedger::open_or_create(directory.path().join("ledger.log"), genesis, now).unwrap();
         let policy = Policy::development(Measurement(WANTED.to_vec()), Default::default());
         let verifiers = verifier_set(vendor.root_der().to_vec(), &TrustAnchors::default()).unwrap();
-        let verifier = change(Verifier::new(verifiers, policy, key, ledger));
+        let registry = Registry::open(&directory.path().join("registry.json")).unwrap();
+        let verifier = change(Verifier::new(verifiers, policy, key, registry, ledger));
         Self {
             directory,
             vendor,
@@ -114,16 +134,47 @@ impl World {
 
     /// The same for a proof.
     pub fn settle_refused(&self, proof: &PerformanceProof, now: UnixMillis) -> String {
-        let body = serde_json::to_vec(proof).unwrap();
-        self.settle_body_refused(&body, now)
+        self.refused(|| self.settle(proof, now))
     }
 
-    pub fn settle_body_refused(&self, body: &[u8], now: UnixMillis) -> String {
-        self.refused(|| self.verifier.settle(body, now))
+    /// The same for the content of a message that is to settle a proof of the node.
+    pub fn settle_body_refused(&self, node: NodeId, body: &[u8], now: UnixMillis) -> String {
+        let payload = [br#"{"settle":"#, body, b"}"].concat();
+        self.refused(|| {
+            self.verifier
+                .answer_message(node, MessageType::ProofRequest, &payload, now)
+        })
     }
 
     pub fn settle(&self, proof: &PerformanceProof, now: UnixMillis) -> Result<Settlement, Refusal> {
-        self.verifier.settle(&serde_json::to_vec(proof).unwrap(), now)
+        self.verifier.settle(proof.clone(), now)
+    }
+
+    /// A session that a node would open, as its verifier sees it.
+    pub fn session_with(&self, node: NodeId, now: UnixMillis) -> Present {
+        Present {
+            terms: ChallengeTerms {
+                verifier: self.verifier.public_key(),
+                node,
+                purpose: Purpose::Runtime,
+                nonce: Digest32([3; 32]),
+                issued_at: now,
+                expires_at: now.plus(60_000),
+            },
+            session: SessionBinding {
+                label: SessionBinding::LABEL.to_owned(),
+                role: Role::Agent,
+                peer_role: Role::Verifier,
+                end: End::Initiator,
+                node,
+                exporter: Digest32([2; 32]),
+                initiator_nonce: Digest32([1; 32]),
+                responder_nonce: Digest32([3; 32]),
+                own_key: Digest32([5; 32]),
+                peer_key: Digest32([6; 32]),
+                group: 0x11ec,
+            },
+        }
     }
 
     /// The name of the error with which something is refused; nothing may be recorded.
@@ -217,7 +268,7 @@ impl Node {
         node_id(self.wallet(), self.label)
     }
 
-    pub fn registration(&self, world: &World) -> RegisterRequest {
+    pub fn registration(&self, world: &World) -> (Registration, WalletSignature) {
         let registration = Registration {
             node: self.id(),
             wallet: self.wallet(),
@@ -225,14 +276,68 @@ impl Node {
             verifier: world.verifier.public_key(),
         };
         let signature = self.sign(&registration);
-        RegisterRequest {
-            registration,
-            signature,
-        }
+        (registration, signature)
     }
 
     pub fn register(&self, world: &World, now: UnixMillis) {
-        world.verifier.register(self.registration(world), now).unwrap();
+        let (registration, signature) = self.registration(world);
+        world.verifier.register(registration, signature, now).unwrap();
+    }
+
+    /// What it presents for a session, as it should.
+    pub fn present(&mut self, world: &World, present: &Present) -> PresentedEvidence {
+        let request = Request::Vouch {
+            terms: Box::new(present.terms.clone()),
+            session: Box::new(present.session.clone()),
+        };
+        let Reply::Vouched(made) = self.enclave.handle(request) else {
+            panic!("the enclave does not vouch for the session")
+        };
+        let bound = BoundUserData::from_canonical(&made.user_data).unwrap();
+        let (registration, registration_signature) = self.registration(world);
+        let introduction = Introduction {
+            registration,
+            registration_signature,
+            seal_signature: self.sign(&bound),
+        };
+        let endorsements = self.endorsements.0.iter();
+        PresentedEvidence {
+            tee: self.identity.tee,
+            evidence: made.evidence,
+            user_data: made.user_data,
+            event_log: made.event_log,
+            endorsements: endorsements.map(|each| (each.kind, each.bytes.clone())).collect(),
+            accompanying: introduction.encode().unwrap(),
+        }
+    }
+
+    /// The same, as it comes to the verifier's judgement.
+    pub fn appraise(&mut self, world: &World, now: UnixMillis) -> Appraise {
+        let present = world.session_with(self.id(), now);
+        Appraise {
+            presented: self.present(world, &present),
+            terms: present.terms,
+            session: present.session,
+        }
+    }
+
+    /// New keys, and the old key's word on it.
+    pub fn rotate(&mut self, now: UnixMillis) -> KeyRotationNotice {
+        let retired = self.identity.tee_key;
+        let Reply::Rotated(rotated) = self.enclave.handle(Request::Rotate { now }) else {
+            panic!("the enclave does not rotate its keys")
+        };
+        self.identity = rotated.identity;
+        KeyRotationNotice {
+            rotation: KeyRotation {
+                node: self.id(),
+                retired,
+                successor: self.identity.tee_key,
+                boot: self.identity.boot,
+                at: now,
+            },
+            signature: rotated.signature,
+        }
     }
 
     /// Evidence that answers a challenge as it should.

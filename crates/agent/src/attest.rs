@@ -1,5 +1,7 @@
 //! Evidence for a relying party that asks from outside, from an enclave that is started for it.
 
+use std::sync::Arc;
+
 use nautilus_core::{Challenge, Evidence, EvidenceFile, NodeId, Purpose};
 use nautilus_enclave::{AttestedEvidence, Identity, Reply, Request};
 
@@ -27,7 +29,8 @@ pub async fn attest_once(
         .check
         .expect(&launch.image, hash)
         .map_err(ManagerError::Image)?;
-    let mut enclave = EnclaveProcess::start(&launch.passing(), notes).await?;
+    let appraiser = Arc::clone(&launch.appraiser);
+    let mut enclave = EnclaveProcess::start(&launch.passing(), identity.node(), appraiser, notes).await?;
     let file = exchange(&mut enclave, &identity, launch, purpose, challenge).await;
     enclave.stop().await;
     file

@@ -1,25 +1,34 @@
 //! The enclave as a process of its own: started, spoken to, and ended by the agent.
 
-mod socket;
+mod listener;
+mod session;
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
+use nautilus_channel::{Appraiser, ChannelError, KernelPeer, Limits, Peer, Reason};
 use nautilus_core::{BoundUserData, Digest32, NodeId, Purpose, TeeKind};
-use nautilus_enclave::{
-    EnclaveFault, FrameError, Identity, MAX_FRAME, Reply, Request, decode_frame, encode_frame,
-};
+use nautilus_enclave::{EnclaveFault, Identity, Reply, Request};
 use nautilus_verifier::private_file;
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use self::socket::{Socket, socket_name, sweep};
+use self::listener::{Accepted, Listener, sweep};
+use self::session::{Session, Terms};
+
+/// The bounds of a session with an enclave. It connects first and opens its state then, and so does its TEE, which may
+/// take seconds for a counter; the TEE makes evidence for seconds more.
+pub const LIMITS: Limits = Limits {
+    hello: Duration::from_secs(30),
+    ..Limits::DEFAULT
+};
 
 /// An enclave that has not connected by then never will.
 const START_DEADLINE: Duration = Duration::from_secs(10);
@@ -29,7 +38,7 @@ const TEE_DEADLINE: Duration = Duration::from_secs(30);
 /// Longest that a request may take for which the enclave only computes: it takes microseconds, and the rest is patience
 /// with a machine that is busy.
 const COMPUTE_DEADLINE: Duration = Duration::from_secs(10);
-/// An enclave whose connection closed ends by itself within this, or is killed.
+/// An enclave whose session ended ends by itself within this, or is killed.
 const STOP_DEADLINE: Duration = Duration::from_millis(500);
 /// Most that is taken of what an enclave writes, of a line and of its last words, in bytes.
 const MAX_WORDS: u64 = 4096;
@@ -62,6 +71,14 @@ pub enum EnclaveError {
         /// The path.
         path: PathBuf,
     },
+    /// The port cannot be listened on.
+    #[error("cannot listen on port {port} of 127.0.0.1")]
+    Port {
+        /// The port; 0 for any that is free.
+        port: u16,
+        /// Why not.
+        source: io::Error,
+    },
     /// The directory for the socket cannot be made.
     #[error("cannot create {}", path.display())]
     Directory {
@@ -90,21 +107,15 @@ pub enum EnclaveError {
         /// The process.
         found: String,
     },
-    /// The connection broke: the enclave ended.
-    #[error("connection to the enclave broke")]
-    Lost(#[source] io::Error),
-    /// It did not answer in time.
-    #[error("enclave did not answer within {} s", after.as_secs())]
-    Silent {
-        /// How long it was waited for.
-        after: Duration,
-    },
+    /// It did not prove in time what it is, or proved that it is something else.
+    #[error("no channel to the enclave")]
+    Handshake(#[source] ChannelError),
+    /// The channel ended: the enclave did too, or fell silent, or broke the protocol.
+    #[error("channel to the enclave ended")]
+    Channel(#[source] ChannelError),
     /// It ended before this was asked.
     #[error("enclave has ended: {0}")]
     Gone(String),
-    /// It sent something that is no reply.
-    #[error("enclave broke the protocol")]
-    Frame(#[from] FrameError),
     /// It answered another question.
     #[error("enclave answered something else than it was asked")]
     WrongReply,
@@ -116,23 +127,39 @@ pub enum EnclaveError {
 /// A running enclave.
 pub struct EnclaveProcess {
     child: Child,
-    stream: UnixStream,
+    session: Session,
+    terms: Terms,
     pid: u32,
 }
 
 impl EnclaveError {
     /// Whether the enclave is lost, and another boot may do better.
     #[must_use]
-    pub const fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::Lost(_) | Self::Killed(_) | Self::Silent { .. } | Self::Gone(_) | Self::Frame(_)
-        )
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Killed(_) | Self::Gone(_) | Self::Channel(_) => true,
+            Self::Handshake(error) => error.may_pass(),
+            _ => false,
+        }
     }
 }
 
 /// Takes what an enclave has to say to people, a line at a time.
 pub type Notes = std::sync::Arc<dyn Fn(String) + Send + Sync>;
+
+/// How an enclave reaches its agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// By a Unix socket, at whose other end the kernel names the process.
+    #[default]
+    Unix,
+    /// By TCP on 127.0.0.1, where Unix sockets do not reach, as from an SGX enclave under Gramine. Anybody on the machine
+    /// can connect, so that evidence alone says who is there, and it has to be verifiable on this machine.
+    Loopback {
+        /// The port; 0 for any that is free.
+        port: u16,
+    },
+}
 
 /// What an enclave is started with.
 #[derive(Clone, Debug)]
@@ -149,12 +176,16 @@ pub struct Arguments {
     pub state: Option<PathBuf>,
     /// Which of several ways to get a quote to use; none for the first that is there.
     pub quote_provider: Option<String>,
+    /// How it reaches the agent.
+    pub transport: Transport,
+    /// The bounds of its sessions.
+    pub limits: Limits,
 }
 
 impl Arguments {
-    fn command(&self, socket: &Path) -> Command {
+    fn command(&self, address: &OsStr) -> Command {
         let mut command = Command::new(&self.image);
-        command.arg("--socket").arg(socket);
+        command.arg("--connect").arg(address);
         command.arg("--tee").arg(self.tee.to_string());
         let paths = [("--simulated", &self.simulated), ("--state", &self.state)];
         for (flag, path) in paths {
@@ -177,12 +208,19 @@ impl Arguments {
 }
 
 impl EnclaveProcess {
-    /// Starts an enclave. Whoever connects must be the started process, run by the same user. What it writes on its
-    /// standard error goes to `notes`, line by line.
+    /// Starts an enclave, and opens a channel to it. Over a Unix socket whoever connects must be the started process, run
+    /// by the same user. Its evidence must bind this session about `node`, and `appraiser` judges it. Where that lacks what
+    /// it takes to verify evidence of this machine, the kernel's word on the process is enough, and `notes` is told. What
+    /// the enclave writes on its standard error goes to `notes` too, line by line.
     ///
     /// # Errors
-    /// If it does not start, or something else connects.
-    pub async fn start(arguments: &Arguments, notes: Notes) -> Result<Self, EnclaveError> {
+    /// If it does not start, something else connects, or it does not prove what it is.
+    pub async fn start(
+        arguments: &Arguments,
+        node: NodeId,
+        appraiser: Arc<dyn Appraiser>,
+        notes: Notes,
+    ) -> Result<Self, EnclaveError> {
         let directories = [
             Some(arguments.run_directory.as_path()),
             arguments.state.as_deref().and_then(Path::parent),
@@ -194,17 +232,18 @@ impl EnclaveProcess {
             })?;
         }
         sweep(&arguments.run_directory);
-        let socket = Socket::bind(arguments.run_directory.join(socket_name()))?;
-        let mut child = arguments
-            .command(&socket.path)
-            .spawn()
-            .map_err(|source| EnclaveError::Start {
-                path: arguments.image.clone(),
-                source,
-            })?;
-        let stream = tokio::select! {
-            accepted = timeout(START_DEADLINE, socket.listener.accept()) => match accepted {
-                Ok(Ok((stream, _))) => stream,
+        let listener = Listener::bind(arguments.transport, &arguments.run_directory).await?;
+        let mut child =
+            arguments
+                .command(&listener.address())
+                .spawn()
+                .map_err(|source| EnclaveError::Start {
+                    path: arguments.image.clone(),
+                    source,
+                })?;
+        let Accepted { stream, kernel } = tokio::select! {
+            accepted = timeout(START_DEADLINE, listener.accept()) => match accepted {
+                Ok(Ok(accepted)) => accepted,
                 Ok(Err(error)) => return Err(EnclaveError::NotConnected(error.to_string())),
                 Err(_) => return Err(EnclaveError::NotConnected("it stayed silent".to_owned())),
             },
@@ -216,17 +255,44 @@ impl EnclaveProcess {
                 });
             }
         };
-        let peer = stream.peer_cred().map_err(EnclaveError::Lost)?;
         let pid = child.id().unwrap_or_default();
-        let expected = (i32::try_from(pid).ok(), rustix::process::geteuid().as_raw());
-        if (peer.pid(), peer.uid()) != expected {
-            let found = format!("{} of user {}", peer.pid().unwrap_or_default(), peer.uid());
-            return Err(EnclaveError::WrongPeer { found });
+        if let Some(peer) = kernel {
+            check_peer(peer, pid)?;
         }
-        if let Some(errors) = child.stderr.take() {
-            tokio::spawn(relay(errors, notes));
+        // One connection is all that is taken.
+        drop(listener);
+        let errors = child.stderr.take();
+        let words = errors.map(|errors| tokio::spawn(relay(errors, Arc::clone(&notes))));
+        let terms = Terms {
+            node,
+            appraiser,
+            limits: arguments.limits,
+            child: kernel,
+        };
+        let session = match terms.open(stream).await {
+            Ok(session) => session,
+            Err(error) => {
+                // What it says of it comes first.
+                end(&mut child).await;
+                if let Some(words) = words {
+                    let _said = timeout(STOP_DEADLINE, words).await;
+                }
+                return Err(error);
+            }
+        };
+        if let Peer::Kin(kin) = session.channel.standing() {
+            notes(format!(
+                "its evidence cannot be verified on this machine, and the kernel's word that it is the process that was \
+                 started has to do: {}",
+                kin.why()
+            ));
         }
-        Ok(Self { child, stream, pid })
+        Ok(Self {
+            child,
+            session,
+            terms,
+            pid,
+        })
     }
 
     /// Its process id.
@@ -239,29 +305,22 @@ impl EnclaveProcess {
     /// # Errors
     /// If the enclave is gone, silent, or refuses. After any but a refusal it must not be used again.
     pub async fn request(&mut self, request: &Request) -> Result<Reply, EnclaveError> {
-        let frame = encode_frame(request)?;
-        let exchange = async {
-            self.stream.write_all(&frame).await.map_err(EnclaveError::Lost)?;
-            let length = self.stream.read_u32_le().await.map_err(EnclaveError::Lost)?;
-            if length > MAX_FRAME {
-                return Err(FrameError::TooLong {
-                    length: length.into(),
-                }
-                .into());
-            }
-            let mut body = vec![0; length as usize];
-            self.stream
-                .read_exact(&mut body)
-                .await
-                .map_err(EnclaveError::Lost)?;
-            Ok(decode_frame(&body)?)
-        };
-        let deadline = deadline(request);
-        match timeout(deadline, exchange).await {
-            Ok(Ok(Reply::Refused(fault))) => Err(fault.into()),
-            Ok(result) => result,
-            Err(_) => Err(EnclaveError::Silent { after: deadline }),
-        }
+        self.session.request(request, deadline(request)).await
+    }
+
+    /// When [`Self::renew`] is due: well before the session ends.
+    pub fn renewal_due(&self) -> Instant {
+        self.session.renew_at
+    }
+
+    /// Has another session follow on the same connection, with new evidence. The enclave goes on in the same boot.
+    ///
+    /// # Errors
+    /// If the enclave is gone, or does not prove again what it is. Then it must not be used again.
+    pub async fn renew(&mut self) -> Result<(), EnclaveError> {
+        let stream = self.session.release().await?;
+        self.session = self.terms.open(stream).await?;
+        Ok(())
     }
 
     /// Waits until the process ends. Gives how it ended.
@@ -272,17 +331,34 @@ impl EnclaveProcess {
         }
     }
 
-    /// Ends the enclave: its connection closes, and if that does not end it, it is killed.
+    /// Ends the enclave: its session ends in order, and if that does not end it, it is killed.
     pub async fn stop(self) {
         let Self {
-            mut child, stream, ..
+            mut child, session, ..
         } = self;
-        drop(stream);
-        if timeout(STOP_DEADLINE, child.wait()).await.is_err() {
-            // The only failure is that it ended in the meantime.
-            let _ended = child.kill().await;
-        }
+        let terminated = timeout(STOP_DEADLINE, session.channel.terminate(Reason::Done, ""));
+        // Whoever does not take this word does not end by itself either.
+        let _taken = terminated.await;
+        end(&mut child).await;
     }
+}
+
+/// Waits for the end of a process whose connection has ended, and kills it if it does not come.
+async fn end(child: &mut Child) {
+    if timeout(STOP_DEADLINE, child.wait()).await.is_err() {
+        // The only failure is that it ended in the meantime.
+        let _ended = child.kill().await;
+    }
+}
+
+/// The kernel's word on who connected is what the agent knows of its child.
+fn check_peer(peer: KernelPeer, pid: u32) -> Result<(), EnclaveError> {
+    let expected = (i32::try_from(pid).ok(), rustix::process::geteuid().as_raw());
+    if (Some(peer.pid()), peer.uid()) == expected {
+        return Ok(());
+    }
+    let found = format!("{} of user {}", peer.pid(), peer.uid());
+    Err(EnclaveError::WrongPeer { found })
 }
 
 /// What an enclave says before it ends.
@@ -364,3 +440,6 @@ pub fn image_hash(path: &Path) -> Result<Digest32, EnclaveError> {
         source,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use nautilus_channel::{Appraise, Judgement};
 use nautilus_core::{Digest32, Evidence, EvidenceFile, PolicyId, UnixMillis, VerifyError};
 use nautilus_verifier::api::AttestationOutcome;
 
@@ -17,6 +18,7 @@ pub(crate) fn grounds() -> Grounds {
     Grounds {
         appraiser: Arc::new(Nothing),
         launch_check: Arc::new(Nothing),
+        enclaves: Arc::new(Nothing),
     }
 }
 
@@ -37,5 +39,11 @@ impl Appraiser for Nothing {
 impl LaunchCheck for Nothing {
     fn expect(&self, _: &Path, _: Digest32) -> Result<Expected, String> {
         Ok(Expected::default())
+    }
+}
+
+impl nautilus_channel::Appraiser for Nothing {
+    fn judge(&self, _: Appraise, _: UnixMillis) -> Judgement {
+        Judgement::Invalid(VerifyError::Empty)
     }
 }

@@ -29,6 +29,7 @@ use crate::control::{Commands, Control};
 use crate::enclave_manager::{
     Driver, EnclaveManager, EnclaveName, EnclaveStatus, Entry, Launch, LaunchCheck, Life, ManagerError, Order,
 };
+use crate::enclave_process::Transport;
 use crate::event::{Event, EventSink, What};
 use crate::identity::NodeIdentity;
 use crate::key_manager::{RotationDue, RotationSchedule};
@@ -74,6 +75,8 @@ pub struct Grounds {
     pub appraiser: Arc<dyn Appraiser>,
     /// What is known of images before they run.
     pub launch_check: Arc<dyn LaunchCheck>,
+    /// Who judges the evidence with which the node's own enclaves open their channels.
+    pub enclaves: Arc<dyn nautilus_channel::Appraiser>,
 }
 
 /// What came of a run.
@@ -139,6 +142,8 @@ impl Agent {
             quote_provider: settings.quote_provider.clone(),
             directory: settings.directory.clone(),
             check: grounds.launch_check,
+            appraiser: grounds.enclaves,
+            transport: Transport::default(),
         };
         let manager = EnclaveManager::new(launch, settings.rotation, Arc::clone(&events));
         let client = |at: &VerifierAddress, part| {

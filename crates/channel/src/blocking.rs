@@ -161,8 +161,11 @@ fn wait<S: Read + Write>(stream: &mut S, endpoint: &mut Endpoint, clock: Clock) 
         Ok(_) => Ok(()),
         Err(error) => Err(error),
     };
-    result.inspect_err(|_| {
-        let _told = flush(stream, endpoint);
+    result.inspect_err(|error| {
+        // Who ended the session in order waits for no word, and may have another session follow on the stream.
+        if !matches!(error, ChannelError::Terminated(_)) {
+            let _told = flush(stream, endpoint);
+        }
     })
 }
 

@@ -13,6 +13,7 @@
     )
 )]
 
+mod address;
 mod certificate;
 mod core;
 pub mod hpke;
@@ -22,11 +23,12 @@ mod sandbox;
 mod serve;
 mod state;
 
+pub use address::{Address, AddressError};
 pub use core::{BootError, Enclave};
 pub use keys::KeyError;
 pub use protocol::{
-    AttestedEvidence, EnclaveFault, FrameError, Identity, MAX_FRAME, P256Key, Reply, Request, RetiredKey,
-    Rollback, Rotated, SignedWindow, StateFacts, Vitals, decode_frame, encode_frame,
+    AttestedEvidence, EnclaveFault, Identity, P256Key, Reply, Request, RetiredKey, Rollback, Rotated,
+    SignedWindow, StateFacts, Vitals,
 };
 pub use sandbox::{Needs, Sandbox, SandboxError};
 pub use serve::{Connection, ServeError};

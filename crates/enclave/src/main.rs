@@ -1,20 +1,22 @@
 //! `nautilus-enclave`: the trusted core as its own process. The agent starts it; people need not.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nautilus_core::{Protection, TeeKind};
-use nautilus_enclave::{Connection, Enclave, Needs, Sandbox};
+use nautilus_enclave::{Address, Connection, Enclave, Needs, Sandbox};
 use nautilus_tee::{Platform, PlatformOptions};
 use sha2::{Digest, Sha256};
 
 const USAGE: &str = "\
 nautilus-enclave: the trusted core of a Nautilus node; `nautilus` starts it
 
-usage: nautilus-enclave --socket PATH --tee KIND [--simulated DIR] [--state FILE] [--quote-provider NAME]
+usage: nautilus-enclave --connect ADDRESS --tee KIND [--simulated DIR] [--state FILE] [--quote-provider NAME]
 
-  --socket PATH           Unix socket on which the agent that started this process listens
+  --connect ADDRESS       where the agent listens: unix://PATH, where that is the process that started this one;
+                          tcp://127.0.0.1:PORT; or vsock://CID:PORT
   --tee KIND              TEE that this process runs in: sgx, tdx, sev, trustzone, keystone, tpm, nitro or
                           simulated
   --simulated DIR         directory with the platform keys of the simulated TEE; needed for it, and for no other
@@ -35,12 +37,14 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
         Err(Failure::Failed(error)) => {
-            eprintln!("nautilus-enclave: {error}");
+            let mut words = format!("nautilus-enclave: {error}\n");
             let mut cause = error.source();
             while let Some(error) = cause {
-                eprintln!("  because: {error}");
+                words.push_str(&format!("  because: {error}\n"));
                 cause = error.source();
             }
+            // Whoever would read it may be gone, and that may be the error.
+            let _unread = std::io::stderr().write_all(words.as_bytes());
             ExitCode::from(3)
         }
     }
@@ -62,7 +66,7 @@ fn run() -> Result<(), Failure> {
     let arguments = Arguments::parse(std::env::args_os().skip(1))?;
     let mut program = Sha256::new();
     std::io::copy(&mut std::fs::File::open("/proc/self/exe")?, &mut program)?;
-    let connection = Connection::to_parent(&arguments.socket)?;
+    let connection = Connection::to_agent(&arguments.connect)?;
     let needs = Needs::of(
         arguments.tee,
         arguments.quote_provider.as_deref(),
@@ -94,6 +98,7 @@ fn run() -> Result<(), Failure> {
     {
         sandbox.lacks(format!("no locked memory ({error})"));
     }
+    connection.prepare()?;
     let missing = sandbox.confine()?;
     if !missing.is_empty() {
         eprintln!("nautilus-enclave: the sandbox lacks: {}", missing.join("; "));
@@ -103,7 +108,7 @@ fn run() -> Result<(), Failure> {
 }
 
 struct Arguments {
-    socket: PathBuf,
+    connect: Address,
     tee: TeeKind,
     simulated: Option<PathBuf>,
     state: Option<PathBuf>,
@@ -112,11 +117,11 @@ struct Arguments {
 
 impl Arguments {
     fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Self, Failure> {
-        let [mut socket, mut tee, mut simulated, mut state, mut quote_provider] = [const { None }; 5];
+        let [mut connect, mut tee, mut simulated, mut state, mut quote_provider] = [const { None }; 5];
         while let Some(word) = words.next() {
             let slot = match word.to_str() {
                 Some("--help" | "-h") => return Err(Failure::Help),
-                Some("--socket") => &mut socket,
+                Some("--connect") => &mut connect,
                 Some("--tee") => &mut tee,
                 Some("--simulated") => &mut simulated,
                 Some("--state") => &mut state,
@@ -150,7 +155,8 @@ impl Arguments {
             }
         }
         Ok(Self {
-            socket: needed(socket, "--socket")?.into(),
+            connect: Address::parse(&needed(connect, "--connect")?)
+                .map_err(|error| Failure::Usage(format!("--connect: {error}")))?,
             tee,
             simulated: simulated.map(PathBuf::from),
             state: state.map(PathBuf::from),

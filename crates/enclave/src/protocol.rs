@@ -1,16 +1,12 @@
-//! What agent and enclave say to each other: one request, one reply, each a frame of
-//! `length u32 LE ‖ BCS`.
+//! What agent and enclave say to each other through their channel: one question, one answer, each in BCS.
 
+use nautilus_channel::{Fault, MessageType, Payload, PayloadError, decode_bcs, encode_bcs};
 use nautilus_core::{
     BootId, Challenge, ChallengeTerms, Digest32, EndorsementKind, NodeId, PublicKey, Purpose, SessionBinding,
     Signature, TeeKind, UnixMillis,
 };
 use nautilus_proof::{Metrics, ProofStatement, SignedSample};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-
-/// Largest frame: evidence is bounded by [`nautilus_core::MAX_EVIDENCE`], and a proof carries no samples here.
-pub const MAX_FRAME: u32 = 1024 * 1024;
 
 /// What the agent asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -287,45 +283,176 @@ pub enum EnclaveFault {
     /// The session is not one that the enclave vouches for.
     #[error("session not vouched for: {0}")]
     Vouch(String),
+    /// `Initialize` named another node than the one that the session was opened for.
+    #[error("session is about node {0}, and `Initialize` names another")]
+    AnotherSession(NodeId),
 }
 
-/// Why bytes are no frame.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FrameError {
-    /// Longer than a frame may be.
-    #[error("frame has {length} bytes, more than the {MAX_FRAME} allowed")]
-    TooLong {
-        /// Its length in bytes.
-        length: u64,
-    },
-    /// Not BCS of the expected message.
-    #[error("frame is not the expected message: {0}")]
-    Malformed(bcs::Error),
+impl EnclaveFault {
+    /// Its name, as it goes over the channel.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::NotInitialized => "not_initialized",
+            Self::AlreadyInitialized => "already_initialized",
+            Self::NotAttested => "not_attested",
+            Self::Sample(_) => "sample",
+            Self::Window(_) => "window",
+            Self::WindowFull(_) => "window_full",
+            Self::Attest(_) => "attest",
+            Self::Suspended => "suspended",
+            Self::Rotate(_) => "rotate",
+            Self::Certify(_) => "certify",
+            Self::Attestation(_) => "attestation",
+            Self::Provision(_) => "provision",
+            Self::State(_) => "state",
+            Self::AnotherNode(_) => "another_node",
+            Self::Vouch(_) => "vouch",
+            Self::AnotherSession(_) => "another_session",
+        }
+    }
+
+    /// As the channel carries it: name and text for people, and the fault itself for the program.
+    ///
+    /// # Errors
+    /// If it has no encoding.
+    pub fn to_fault(&self) -> Result<Fault, PayloadError> {
+        Ok(Fault {
+            kind: self.kind().to_owned(),
+            detail: self.to_string(),
+            note: encode_bcs(self)?,
+        })
+    }
+
+    /// Reads it back.
+    ///
+    /// # Errors
+    /// If what the channel carried is no fault of an enclave.
+    pub fn of_fault(fault: &Fault) -> Result<Self, PayloadError> {
+        decode_bcs(&fault.note)
+    }
 }
 
-/// A message as a frame.
-///
-/// # Errors
-/// If it is too long.
-pub fn encode_frame<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
-    let body = bcs::to_bytes(message).map_err(FrameError::Malformed)?;
-    let too_long = || FrameError::TooLong {
-        length: body.len() as u64,
-    };
-    let length = u32::try_from(body.len())
-        .ok()
-        .filter(|length| *length <= MAX_FRAME)
-        .ok_or_else(too_long)?;
-    let mut frame = length.to_le_bytes().to_vec();
-    frame.extend_from_slice(&body);
-    Ok(frame)
+impl Payload for Request {
+    fn message_type(&self) -> MessageType {
+        match self {
+            Self::Initialize { .. }
+            | Self::Attest { .. }
+            | Self::Certify { .. }
+            | Self::SignAttestation { .. }
+            | Self::Provision { .. }
+            | Self::Vouch { .. } => MessageType::Attestation,
+            Self::Sample { .. } => MessageType::PerformanceData,
+            Self::CloseWindow { .. } => MessageType::ProofRequest,
+            Self::Heartbeat | Self::Suspend | Self::Resume => MessageType::Heartbeat,
+            Self::Rotate { .. } => MessageType::KeyRotation,
+        }
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, PayloadError> {
+        encode_bcs(self)
+    }
+
+    fn decode(message_type: MessageType, bytes: &[u8]) -> Result<Self, PayloadError> {
+        fitting(message_type, decode_bcs(bytes)?)
+    }
 }
 
-/// The message of a frame's body.
-///
-/// # Errors
-/// If it is not exactly that message.
-pub fn decode_frame<T: DeserializeOwned>(body: &[u8]) -> Result<T, FrameError> {
-    bcs::from_bytes(body).map_err(FrameError::Malformed)
+/// A refusal travels as the channel's errors do, and so is an answer that the channel knows for one.
+impl Payload for Reply {
+    fn message_type(&self) -> MessageType {
+        match self {
+            Self::Identity(_)
+            | Self::Evidence(_)
+            | Self::Certificate(_)
+            | Self::Attestation(_)
+            | Self::Provisioned { .. }
+            | Self::Vouched(_) => MessageType::Attestation,
+            Self::Sample(_) => MessageType::PerformanceData,
+            Self::Window(_) => MessageType::ProofResponse,
+            Self::Alive(_) => MessageType::Heartbeat,
+            Self::Rotated(_) => MessageType::KeyRotation,
+            Self::Refused(_) => MessageType::Error,
+        }
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, PayloadError> {
+        match self {
+            Self::Refused(fault) => encode_bcs(&fault.to_fault()?),
+            reply => encode_bcs(reply),
+        }
+    }
+
+    fn decode(message_type: MessageType, bytes: &[u8]) -> Result<Self, PayloadError> {
+        if message_type == MessageType::Error {
+            return Ok(Self::Refused(EnclaveFault::of_fault(&decode_bcs(bytes)?)?));
+        }
+        fitting(message_type, decode_bcs(bytes)?)
+    }
+}
+
+/// What was read, if it belongs into a message of this type.
+fn fitting<T: Payload>(message_type: MessageType, content: T) -> Result<T, PayloadError> {
+    let own = content.message_type();
+    if own == message_type {
+        Ok(content)
+    } else {
+        Err(PayloadError(format!("its content is of type {own}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_travels_under_its_own_type_alone() {
+        let request = Request::Initialize {
+            node: NodeId([1; 32]),
+        };
+        let bytes = request.encode().unwrap();
+        for message_type in MessageType::ALL {
+            let read = Request::decode(message_type, &bytes);
+            if message_type == MessageType::Attestation {
+                assert_eq!(read, Ok(request.clone()));
+            } else {
+                let what = PayloadError("its content is of type attestation".to_owned());
+                assert_eq!(read, Err(what), "{message_type}");
+            }
+        }
+        let longer = [bytes.as_slice(), &[0]].concat();
+        let trailing = Request::decode(MessageType::Attestation, &longer).unwrap_err();
+        assert!(trailing.0.contains("remaining input"), "{trailing}");
+    }
+
+    #[test]
+    fn what_asks_whether_it_is_alive_is_not_taken_for_the_channels_own_heartbeat() {
+        for request in [Request::Heartbeat, Request::Suspend, Request::Resume] {
+            assert_eq!(request.message_type(), MessageType::Heartbeat);
+            assert_eq!(request.encode().unwrap().len(), 1, "and the channel's has none");
+        }
+    }
+
+    #[test]
+    fn a_refusal_comes_back_as_the_fault_that_it_was() {
+        for fault in [
+            EnclaveFault::NotAttested,
+            EnclaveFault::Attest("EIO".to_owned()),
+            EnclaveFault::AnotherNode(NodeId([2; 32])),
+            EnclaveFault::AnotherSession(NodeId([3; 32])),
+        ] {
+            let reply = Reply::Refused(fault.clone());
+            assert_eq!(reply.message_type(), MessageType::Error);
+            let bytes = reply.encode().unwrap();
+            let carried: Fault = decode_bcs(&bytes).unwrap();
+            assert_eq!(
+                (carried.kind.as_str(), &carried.detail),
+                (fault.kind(), &fault.to_string())
+            );
+            assert_eq!(Reply::decode(MessageType::Error, &bytes), Ok(reply));
+        }
+        // A refusal as an ordinary answer is none.
+        let smuggled = encode_bcs(&Reply::Refused(EnclaveFault::Suspended)).unwrap();
+        let read = Reply::decode(MessageType::Attestation, &smuggled);
+        assert_eq!(read, Err(PayloadError("its content is of type error".to_owned())));
+    }
 }

@@ -4,6 +4,9 @@
 #[path = "process/agent.rs"]
 mod agent;
 #[cfg(test)]
+#[path = "process/channel.rs"]
+mod channel;
+#[cfg(test)]
 #[path = "process/kills.rs"]
 mod kills;
 #[cfg(test)]

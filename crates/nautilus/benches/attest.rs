@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nautilus_agent::LocalAppraiser;
 use nautilus_agent::attestation_service::{
     Answered, Appraiser, AttestationError, AttestationRequest, AttestationService, QuoteParts,
 };
@@ -236,7 +237,7 @@ impl Node {
         let settings = Settings {
             directory: data_dir.join("agent"),
             tee: TeeKind::Simulated,
-            simulated: Some(simulated),
+            simulated: Some(simulated.clone()),
             quote_provider: None,
             enclave_image: image,
             verifier: url,
@@ -250,6 +251,7 @@ impl Node {
         let grounds = Grounds {
             appraiser: Arc::clone(&judge) as Arc<dyn Appraiser>,
             launch_check: judge,
+            enclaves: Arc::new(LocalAppraiser::new(set()?, Some(simulated.clone()))),
         };
         let (running, mut runs) = watch::channel(false);
         let events: EventSink = Arc::new(move |event| {

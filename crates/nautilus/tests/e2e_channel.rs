@@ -7,9 +7,11 @@ mod foreign;
 #[path = "channel/kills.rs"]
 mod kills;
 #[cfg(test)]
+#[expect(dead_code, reason = "the suites share it")]
 #[path = "support/node.rs"]
 mod node;
 #[cfg(test)]
+#[expect(dead_code, reason = "the suites share it")]
 #[path = "support/program.rs"]
 mod program;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The node page in a real browser, on a node that really runs: `nautilus up` from boot to reward.
 
 #[cfg(test)]
+#[expect(dead_code, reason = "the suites share it")]
 #[path = "support/node.rs"]
 mod node;
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod enclaves;
 #[path = "up/kills.rs"]
 mod kills;
 #[cfg(test)]
+#[expect(dead_code, reason = "the suites share it")]
 #[path = "support/node.rs"]
 mod node;
 #[cfg(test)]

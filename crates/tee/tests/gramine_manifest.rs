@@ -76,8 +76,8 @@ mod manifest {
             texts(&manifest["loader"]["argv"]),
             [
                 "nautilus-enclave",
-                "--socket",
-                "/run/nautilus/agent.sock",
+                "--connect",
+                "tcp://127.0.0.1:8472",
                 "--tee",
                 "sgx",
                 "--state",

@@ -106,7 +106,13 @@ impl Entry {
         let pulse = state.running.as_ref().and_then(|running| running.link.pulse());
         // A rotation starts a boot whose first heartbeat is yet to come.
         let pulse = pulse.filter(|pulse| Some(pulse.vitals.boot) == instance.boot_id);
-        if let Some(Pulse { vitals, at }) = pulse {
+        if let Some(Pulse {
+            vitals,
+            at,
+            round_trip,
+        }) = pulse
+        {
+            instance.performance_data.round_trip_us = u64::try_from(round_trip.as_micros()).ok();
             instance.performance_data.windows = vitals.windows;
             instance.performance_data.samples = vitals.samples;
             instance.performance_data.last_heartbeat = Some(at);

@@ -82,6 +82,9 @@ pub struct EnclavePerformance {
     pub samples: u32,
     /// When it last answered a heartbeat.
     pub last_heartbeat: Option<UnixMillis>,
+    /// How long that took, from the question to the answer, in microseconds.
+    #[serde(default)]
+    pub round_trip_us: Option<u64>,
     /// How often it was booted again.
     pub restarts: u64,
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nautilus_channel::Appraiser;
 use nautilus_core::{Digest32, Measurement, TeeKind};
 
 use super::{EnclaveMeasurements, EnclaveName, ManagerError};
-use crate::enclave_process::Arguments;
+use crate::enclave_process::{self, Arguments, Transport};
 
 /// How enclaves are started on this node.
 #[derive(Clone)]
@@ -24,6 +25,10 @@ pub struct Launch {
     pub directory: PathBuf,
     /// What is known of images.
     pub check: Arc<dyn LaunchCheck>,
+    /// Who judges the evidence with which enclaves open their channels.
+    pub appraiser: Arc<dyn Appraiser>,
+    /// How enclaves reach the agent.
+    pub transport: Transport,
 }
 
 /// Knows what an image measures before it runs. The composition root gives it, for it knows one TEE from another.
@@ -88,6 +93,8 @@ impl Launch {
             simulated: self.simulated.clone(),
             state: None,
             quote_provider: self.quote_provider.clone(),
+            transport: self.transport,
+            limits: enclave_process::LIMITS,
         }
     }
 }

@@ -33,7 +33,8 @@ impl Life {
         });
         let cut_short = |error: tokio::task::JoinError| ManagerError::Image(error.to_string());
         let (hash, expected) = checked.await.map_err(cut_short)??;
-        let process = EnclaveProcess::start(&launch.arguments(entry.name()), entry.notes()).await?;
+        let (arguments, appraiser) = (launch.arguments(entry.name()), Arc::clone(&launch.appraiser));
+        let process = EnclaveProcess::start(&arguments, node, appraiser, entry.notes()).await?;
         entry.created(process.pid(), hash)?;
         let (link, connection) = EnclaveLink::start(process, HEARTBEAT);
         match Self::initialize(&entry, &link, node, expected).await {

@@ -10,7 +10,7 @@ use nautilus_core::{BootId, UnixMillis};
 use nautilus_enclave::{EnclaveFault, Identity, Reply, Request, Vitals};
 use nautilus_verifier::told;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::clock::NodeClock;
 use crate::enclave_process::{EnclaveError, EnclaveProcess};
@@ -35,6 +35,8 @@ pub(crate) struct Pulse {
     pub(crate) vitals: Vitals,
     /// When.
     pub(crate) at: UnixMillis,
+    /// How long question and answer took.
+    pub(crate) round_trip: Duration,
 }
 
 /// A connection to a running enclave. Cloning is cheap; the enclave ends with [`Connection`].
@@ -126,6 +128,7 @@ impl Worker {
         let mut beats = interval_at(Instant::now() + heartbeat, heartbeat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let renewal_due = self.process.renewal_due();
             tokio::select! {
                 biased;
                 // Its sender is dropped where nobody wants the enclave any more.
@@ -151,6 +154,11 @@ impl Worker {
                         return why;
                     }
                 }
+                () = sleep_until(renewal_due) => {
+                    if let Err(error) = self.process.renew().await {
+                        return format!("its session was not renewed: {}", told(&error));
+                    }
+                }
                 _ = beats.tick(), if self.boot.is_some() => {
                     if let Err(why) = self.beat().await {
                         return why;
@@ -172,10 +180,14 @@ impl Worker {
 
     async fn beat(&mut self) -> Result<(), String> {
         let missed = |error: EnclaveError| format!("it missed a heartbeat: {}", told(&error));
+        let asked = Instant::now();
         match self.process.request(&Request::Heartbeat).await.map_err(missed)? {
             Reply::Alive(vitals) if Some(vitals.boot) == self.boot => {
-                let at = NodeClock::wall();
-                self.pulse.send_replace(Some(Pulse { vitals, at }));
+                self.pulse.send_replace(Some(Pulse {
+                    vitals,
+                    at: NodeClock::wall(),
+                    round_trip: asked.elapsed(),
+                }));
                 Ok(())
             }
             Reply::Alive(vitals) => Err(format!("its heartbeat is of another boot, {}", vitals.boot)),
@@ -187,4 +199,63 @@ impl Worker {
 /// What an enclave says that refuses because it sleeps.
 pub(crate) const fn is_suspended(error: &EnclaveError) -> bool {
     matches!(error, EnclaveError::Refused(EnclaveFault::Suspended))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::enclave_process::Transport;
+    use crate::fake_enclave::{Judge, Kind, NODE, arguments, notes};
+
+    #[tokio::test]
+    async fn a_session_is_renewed_before_it_ends_and_the_enclave_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut arguments = arguments(&directory, Kind::Serves, Transport::Unix);
+        arguments.limits.lifetime = Duration::from_secs(6);
+        let judge = Judge::without_collateral();
+        let appraiser = Arc::clone(&judge);
+        let process = EnclaveProcess::start(&arguments, NODE, appraiser, notes().0)
+            .await
+            .unwrap();
+        let (link, connection) = EnclaveLink::start(process, Duration::from_millis(50));
+        let Reply::Identity(identity) = link.request(Request::Initialize { node: NODE }).await.unwrap()
+        else {
+            panic!("no identity")
+        };
+        while judge.judged.load(Ordering::Relaxed) < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Answered in the session that follows, by the same boot.
+        let Reply::Alive(vitals) = link.request(Request::Heartbeat).await.unwrap() else {
+            panic!("not alive")
+        };
+        assert_eq!(vitals.boot, identity.boot);
+        assert_eq!(link.why(), None);
+        let pulse = link.pulse().unwrap();
+        assert_eq!(pulse.vitals.boot, identity.boot);
+        assert!(pulse.round_trip > Duration::ZERO);
+        connection.stop().await;
+    }
+
+    #[tokio::test]
+    async fn an_enclave_that_does_not_prove_itself_again_is_lost_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut arguments = arguments(&directory, Kind::Serves, Transport::Unix);
+        arguments.limits.lifetime = Duration::from_secs(3);
+        let judge = Judge::without_collateral();
+        let process = EnclaveProcess::start(&arguments, NODE, Arc::clone(&judge) as _, notes().0)
+            .await
+            .unwrap();
+        judge.refuse_from_now_on();
+        let (mut link, _connection) = EnclaveLink::start(process, HEARTBEAT);
+        let why = link.ended().await;
+        assert!(
+            why.starts_with(
+                "its session was not renewed: no channel to the enclave: peer's evidence is refused"
+            ),
+            "{why}"
+        );
+    }
 }

@@ -1,5 +1,6 @@
 //! Evidence, and what the enclave signs about it.
 
+use nautilus_channel::{MessageType, Present, PresentedEvidence};
 use nautilus_core::{
     BoundUserData, Challenge, ChallengeTerms, Digest32, EventLogHead, EvidenceId, MAX_EVIDENCE, NodeId,
     Purpose, Role, SessionBinding, SignedMessage as _, UnixMillis,
@@ -9,10 +10,12 @@ use sha2::{Digest, Sha256};
 
 use super::{Enclave, Newest};
 use crate::certificate::{Contents, ToBeSigned};
-use crate::protocol::{AttestedEvidence, EnclaveFault, MAX_FRAME, Reply};
+use crate::protocol::{AttestedEvidence, EnclaveFault, Reply};
 
-/// What a frame has besides the documents that an answer carries.
-const FRAME_ROOM: usize = 4096;
+/// Most bytes of an answer that carries evidence.
+const MAX_ANSWER: usize = MessageType::Attestation.limit();
+/// What such an answer has besides the documents.
+const ROOM: usize = 4096;
 
 impl Enclave {
     /// Has the TEE vouch for the keys.
@@ -42,12 +45,51 @@ impl Enclave {
         session: SessionBinding,
     ) -> Result<Reply, EnclaveFault> {
         let node = self.node.as_ref().ok_or(EnclaveFault::NotInitialized)?.id;
+        if session.role != Role::Agent {
+            return Err(EnclaveFault::Vouch("its role is not the agent's".to_owned()));
+        }
+        let attested = self.evidence_of_session(node, terms, session)?;
+        Ok(Reply::Vouched(Box::new(attested)))
+    }
+
+    /// Has the TEE vouch for a session that the enclave opens itself. Also while it is suspended: without a session nobody
+    /// could tell it to go on.
+    ///
+    /// # Errors
+    /// If the session or its challenge is not for this enclave, or the TEE makes no evidence.
+    pub(crate) fn present(&self, present: &Present) -> Result<PresentedEvidence, EnclaveFault> {
+        let Present { terms, session } = present;
+        if session.role != Role::Enclave {
+            return Err(EnclaveFault::Vouch("its role is not the enclave's".to_owned()));
+        }
+        // Before its first `Initialize` it serves whatever node its agent names, as that does.
+        let node = self.state.node.unwrap_or(session.node);
+        let attested = self.evidence_of_session(node, terms, session.clone())?;
+        Ok(PresentedEvidence {
+            tee: self.tee(),
+            evidence: attested.evidence,
+            user_data: attested.user_data,
+            event_log: attested.event_log,
+            endorsements: attested.endorsements,
+            accompanying: Vec::new(),
+        })
+    }
+
+    /// The node that its state is bound to; none before the first `Initialize`.
+    pub const fn bound_node(&self) -> Option<NodeId> {
+        self.state.node
+    }
+
+    /// Evidence that binds a session about `node`. The role is for who calls to look at.
+    fn evidence_of_session(
+        &self,
+        node: NodeId,
+        terms: &ChallengeTerms,
+        session: SessionBinding,
+    ) -> Result<AttestedEvidence, EnclaveFault> {
         let refused = |what: &str| Err(EnclaveFault::Vouch(what.to_owned()));
         if session.label != SessionBinding::LABEL {
             return refused("it is of another protocol");
-        }
-        if session.role != Role::Agent {
-            return refused("its role is not the agent's");
         }
         if (session.node, terms.node) != (node, node) {
             return refused("it is about another node");
@@ -56,8 +98,7 @@ impl Enclave {
             return refused("its challenge is for something else");
         }
         let user_data = self.user_data(node, Purpose::Runtime, Some(session));
-        let attested = self.evidence(&user_data, terms.challenge())?;
-        Ok(Reply::Vouched(Box::new(attested)))
+        self.evidence(&user_data, terms.challenge())
     }
 
     fn user_data(&self, node: NodeId, purpose: Purpose, session: Option<SessionBinding>) -> BoundUserData {
@@ -173,7 +214,7 @@ impl Enclave {
     }
 }
 
-/// An answer that is too long for a frame would end the enclave instead of being refused.
+/// An answer that is too long for its message would end the enclave instead of being refused.
 fn check_fits(attested: &AttestedEvidence) -> Result<(), EnclaveFault> {
     let endorsements = attested.endorsements.iter().map(|(_, bytes)| bytes.len());
     let documents = endorsements.chain([
@@ -182,10 +223,10 @@ fn check_fits(attested: &AttestedEvidence) -> Result<(), EnclaveFault> {
         attested.event_log.as_ref().map_or(0, Vec::len),
         attested.endorsements.len().saturating_mul(8),
     ]);
-    let total = documents.fold(FRAME_ROOM, usize::saturating_add);
-    if total > MAX_FRAME as usize {
+    let total = documents.fold(ROOM, usize::saturating_add);
+    if total > MAX_ANSWER {
         return Err(EnclaveFault::Attest(format!(
-            "with its documents it has more than {MAX_FRAME} bytes"
+            "with its documents it has more than {MAX_ANSWER} bytes"
         )));
     }
     Ok(())
@@ -201,3 +242,6 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

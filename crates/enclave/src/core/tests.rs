@@ -1,3 +1,4 @@
+use nautilus_channel::MessageType;
 use nautilus_core::{
     AttestError, BoundUserData, Descriptor, EventLogHead, PublicKey, Purpose, RawEvidence, ReportData,
 };
@@ -551,7 +552,7 @@ fn a_secret_is_taken_by_whom_and_as_what_it_was_encrypted() {
     assert!(matches!(to_the_old, Reply::Refused(EnclaveFault::Provision(_))));
 }
 
-/// Evidence that does not fit into a frame is refused, and the enclave goes on.
+/// Evidence that does not fit into its message is refused, and the enclave goes on.
 #[test]
 fn evidence_that_is_too_long_is_refused() {
     struct Long(usize, usize);
@@ -571,13 +572,14 @@ fn evidence_that_is_too_long_is_refused() {
     for (evidence, log, fits) in [
         (256 * 1024, 0, true),
         (256 * 1024 + 1, 0, false),
-        (1, 1024 * 1024, false),
-        (1, 900 * 1024, true),
+        (1, MessageType::Attestation.limit(), false),
+        (1, MessageType::Attestation.limit() - 5 * 1024, true),
     ] {
         let mut enclave = Enclave::boot(Box::new(Long(evidence, log))).unwrap();
         enclave.handle(Request::Initialize { node: NODE });
         let reply = enclave.handle(attest());
-        assert!(crate::encode_frame(&reply).is_ok());
+        let encoded = nautilus_channel::Payload::encode(&reply).unwrap();
+        assert!(encoded.len() <= MessageType::Attestation.limit());
         assert_eq!(
             matches!(reply, Reply::Evidence(_)),
             fits,

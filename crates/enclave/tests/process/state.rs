@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::agent::{Failed, Machine, NODE, attest, close, sample};
+use nautilus_channel::ChannelError;
 use nautilus_core::{Digest32, NodeId, UnixMillis};
 use nautilus_enclave::{EnclaveFault, Reply, Request, Rollback, hpke};
 
@@ -75,21 +76,35 @@ fn a_state_serves_one_node() {
     let mut agent = machine.start().unwrap();
     agent.initialize();
     agent.end();
-    let mut agent = machine.start().unwrap();
-    let other = Request::Initialize {
-        node: NodeId([8; 32]),
-    };
+    // Its session is about the node that its state is bound to, and so is what is asked in it.
+    let mut agent = machine.start_for(None).unwrap();
+    assert_eq!(agent.channel().endpoint().node(), Some(NODE));
+    let other = NodeId([8; 32]);
     assert_eq!(
-        agent.ask(&other).unwrap(),
-        Reply::Refused(EnclaveFault::AnotherNode(NODE))
+        agent.ask(&Request::Initialize { node: other }).unwrap(),
+        Reply::Refused(EnclaveFault::AnotherSession(NODE))
     );
     agent.initialize();
+    agent.end();
+
+    let refused = machine.start_for(Some(other)).err().unwrap();
+    let why = format!("it is about node {NODE}, and this end about {other}");
+    assert_eq!(refused.refused, Some(ChannelError::HelloInvalid(why.clone())));
+    assert_eq!(refused.status.code(), Some(3), "{}", refused.stderr);
+    assert!(refused.stderr.contains(&why), "{}", refused.stderr);
+}
+
+#[test]
+fn a_session_before_the_first_initialize_binds_no_node() {
+    let machine = Machine::new();
+    machine.start_for(Some(NodeId([8; 32]))).unwrap().end();
+    machine.start().unwrap().initialize();
 }
 
 /// It ends with the code for failures, names what is wrong, and leaves the file as it was.
 fn assert_refused(machine: &Machine, why: &str) {
     let before = fs::read(machine.state()).unwrap();
-    let Err(Failed { status, stderr }) = machine.start() else {
+    let Err(Failed { status, stderr, .. }) = machine.start() else {
         panic!("it started in spite of: {why}")
     };
     assert_eq!(status.code(), Some(3), "{stderr}");

@@ -5,15 +5,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use nautilus_agent::LocalAppraiser;
 use nautilus_agent::attest::attest_once;
 use nautilus_agent::enclave_manager::Launch;
-use nautilus_core::{Challenge, Digest32, EvidenceFile, Purpose, TeeKind};
+use nautilus_agent::enclave_process::Transport;
+use nautilus_core::{Challenge, Digest32, EvidenceFile, Purpose, TeeKind, TrustAnchors};
 use nautilus_tee::simulated::Vendor;
 use nautilus_verifier::now;
 
 use crate::cli::Global;
 use crate::command::config::ConfigFlags;
-use crate::command::up::{Choice, ImageCheck, enclave_image};
+use crate::command::up::{Choice, ImageCheck, enclave_image, verifier_set};
 use crate::command::verify::simulated_directory;
 use crate::failure::{Failure, printable};
 use crate::output;
@@ -61,6 +63,8 @@ impl Attest {
         eprintln!("nautilus: {}", choice.reason);
         let data_dir = global.data_dir()?;
         let simulated = simulated_platform(choice.chosen, &data_dir)?;
+        let set = verifier_set(simulated.as_deref(), &TrustAnchors::default())?;
+        let appraiser = LocalAppraiser::new(set, simulated.clone());
         let launch = Launch {
             image: enclave_image(&config)?,
             tee: choice.chosen,
@@ -68,6 +72,8 @@ impl Attest {
             quote_provider: config.quote_provider().map(str::to_owned),
             directory: data_dir.join("agent"),
             check: Arc::new(ImageCheck(choice.chosen)),
+            appraiser: Arc::new(appraiser),
+            transport: Transport::default(),
         };
         let challenge = challenge(self.challenge)?;
         let runtime = tokio::runtime::Builder::new_current_thread()

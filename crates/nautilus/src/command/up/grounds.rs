@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use nautilus_agent::LocalAppraiser;
 use nautilus_agent::attestation_service::{Appraiser, QuoteParts};
 use nautilus_agent::enclave_manager::{Expected, LaunchCheck};
 use nautilus_agent::runner::Grounds;
@@ -29,11 +30,12 @@ struct Here {
 /// Knows what images of one TEE measure.
 pub struct ImageCheck(pub TeeKind);
 
-/// The grounds of an agent whose enclaves run in `tee`.
-pub fn grounds(tee: TeeKind, set: VerifierSet, policy: Policy) -> Grounds {
+/// The grounds of an agent whose enclaves run in `tee`, and prove to `enclaves` what they are.
+pub fn grounds(tee: TeeKind, set: VerifierSet, policy: Policy, enclaves: LocalAppraiser) -> Grounds {
     Grounds {
         appraiser: Arc::new(Here { set, policy }),
         launch_check: Arc::new(ImageCheck(tee)),
+        enclaves: Arc::new(enclaves),
     }
 }
 

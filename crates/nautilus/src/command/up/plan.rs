@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nautilus_agent::VerifierAddress;
 use nautilus_agent::config::{Config, Origin, format_duration, parse_duration};
 use nautilus_agent::enclave_process::image_hash;
 use nautilus_agent::event::What;
 use nautilus_agent::key_manager::RotationSchedule;
 use nautilus_agent::runner::{Grounds, Settings};
+use nautilus_agent::{LocalAppraiser, VerifierAddress};
 use nautilus_core::{Measurement, Policy, TeeKind, TrustAnchors, VerifierSet};
 use nautilus_tee::simulated;
 
@@ -126,7 +126,12 @@ impl Plan {
             warnings,
             listen: up.listen,
             stop_after,
-            grounds: grounds(chosen, set, policy.clone()),
+            grounds: grounds(
+                chosen,
+                set,
+                policy.clone(),
+                LocalAppraiser::new(verifier_set(simulated.as_deref(), &anchors)?, simulated.clone()),
+            ),
             data_dir,
             policy,
             chosen,

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use nautilus_agent::LocalAppraiser;
 use nautilus_agent::attestation_service::{
     Answered, Appraiser, AttestationError, AttestationRequest, AttestationService, QuoteParts,
 };
@@ -19,6 +18,8 @@ use nautilus_agent::enclave_manager::{Expected, LaunchCheck};
 use nautilus_agent::event::{EnclaveStatus, EventSink, What};
 use nautilus_agent::key_manager::{DEFAULT_ROTATION, RotationSchedule};
 use nautilus_agent::runner::{Agent, Grounds, Settings};
+use nautilus_agent::{LocalAppraiser, VerifierAddress};
+use nautilus_channel::{Address, Listener};
 use nautilus_core::{
     Binding, Digest32, Evidence, EvidenceFile, Measurement, Policy, PolicyId, Purpose, TeeKind, TrustAnchors,
     UnixMillis, VerifierSet, VerifyError,
@@ -26,10 +27,9 @@ use nautilus_core::{
 use nautilus_ledger::{EmbeddedLedger, Genesis, Rules};
 use nautilus_tee::simulated::{Vendor, verifier_set};
 use nautilus_verifier::api::AttestationOutcome;
-use nautilus_verifier::{Verifier, VerifierKey, now};
+use nautilus_verifier::{Registry, Verifier, VerifierKey, now};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet, LocalSet, spawn_local};
 
@@ -228,11 +228,19 @@ impl Node {
             rules: Rules::default(),
         };
         let ledger = EmbeddedLedger::open_or_create(data_dir.join("ledger"), genesis, now())?;
-        let verifier = Verifier::new(set()?, policy.clone(), key, ledger);
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let url = format!("http://{}", listener.local_addr()?);
-        let routes = nautilus_verifier::router(Arc::new(verifier));
-        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let registry = Registry::open(&data_dir.join("registry.json"))?;
+        let public = key.public();
+        let verifier = Verifier::new(set()?, policy.clone(), key, registry, ledger);
+        let listener = Listener::bind(&Address::Unix(data_dir.join("channel.sock"))).await?;
+        let verifier_address = VerifierAddress {
+            address: listener.local_address().clone(),
+            key: public,
+        };
+        tokio::spawn(nautilus_verifier::serve(
+            Arc::new(verifier),
+            listener,
+            std::future::pending(),
+        ));
         let judge = Arc::new(Judge { set: set()?, policy });
         let settings = Settings {
             directory: data_dir.join("agent"),
@@ -240,7 +248,7 @@ impl Node {
             simulated: Some(simulated.clone()),
             quote_provider: None,
             enclave_image: image,
-            verifier: url,
+            verifier: verifier_address,
             key_broker: None,
             rotation: RotationSchedule::every(DEFAULT_ROTATION),
             // Nothing else is to be measured than attestation.

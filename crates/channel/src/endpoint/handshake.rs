@@ -282,7 +282,7 @@ impl Endpoint {
             if let Demand::Key(expected) = config.demands
                 && terms.verifier != expected
             {
-                return invalid("its challenge names another verifier than the expected".to_owned());
+                return Err(ChannelError::KeyUnexpected("its challenge is another key's"));
             }
         } else if presents == CredentialKind::Evidence {
             return invalid("it demands evidence and sets no challenge".to_owned());

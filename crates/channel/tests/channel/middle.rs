@@ -255,9 +255,7 @@ fn a_verifier_that_asks_for_evidence_in_the_name_of_another_gets_none() {
     raw.say(&Content::Hello(Box::new(hello)));
     assert_eq!(
         raw.carry(&mut side),
-        Some(ChannelError::HelloInvalid(
-            "its challenge names another verifier than the expected".to_owned()
-        ))
+        Some(ChannelError::KeyUnexpected("its challenge is another key's"))
     );
 }
 

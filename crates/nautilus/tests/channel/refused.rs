@@ -58,10 +58,23 @@ fn a_node_that_moved_to_another_platform_is_not_let_in() {
 fn a_node_that_the_policy_rejects_is_told_every_finding() {
     let world = World::new();
     let policy = world.path().join("policy.yaml");
-    let drafted = crate::program::run(["policy", "new", "--tee", "simulated"]);
-    // Reference values of nothing: whatever runs is something else.
-    let text_of = drafted.ends_with(0).stdout;
-    fs::write(&policy, text_of).unwrap();
+    let first = text(&world.path().join("first.json"));
+    let arguments = [
+        "policy",
+        "new",
+        "--from",
+        &first,
+        "--dangerous-allow-simulated",
+        "--data-dir",
+    ];
+    let data = text(world.path());
+    let pinned = crate::program::run(arguments.into_iter().chain([data.as_str()]));
+    let pinned = pinned.ends_with(0).stdout;
+    // Another program than the one that runs.
+    let line = pinned.lines().find(|line| line.contains("mrenclave:")).unwrap();
+    let other = line.replace(|digit: char| digit.is_ascii_digit(), "0");
+    assert_ne!(line, other);
+    fs::write(&policy, pinned.replace(line, &other)).unwrap();
     let verifier = world.verifier("tcp://127.0.0.1:0", &["--policy", &text(&policy)]);
     let node = world.node(&verifier.address, &verifier.key, &[]);
     let ended = node.ended_alone();

@@ -141,6 +141,8 @@ async fn without_an_enclave_nothing_is_presented_and_that_may_pass() {
         quote_provider: None,
         directory: directory.path().to_owned(),
         check: grounds().launch_check,
+        appraiser: grounds().enclaves,
+        transport: crate::enclave_process::Transport::Unix,
     };
     let events: crate::event::EventSink = Arc::new(|_| ());
     let manager = EnclaveManager::new(launch, RotationSchedule::every(DEFAULT_ROTATION), events);

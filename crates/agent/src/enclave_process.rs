@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ const COMPUTE_DEADLINE: Duration = Duration::from_secs(10);
 const STOP_DEADLINE: Duration = Duration::from_millis(500);
 /// Most that is taken of what an enclave writes, of a line and of its last words, in bytes.
 const MAX_WORDS: u64 = 4096;
+/// Most that is kept of what an enclave wrote, for who asks why it ended, in bytes.
+const MAX_LAST_WORDS: usize = 4096;
 /// Longest socket path that the kernel takes (unix(7): 108 bytes with the closing zero).
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -95,7 +97,7 @@ pub enum EnclaveError {
         /// Why not.
         source: io::Error,
     },
-    /// The program ended or stayed silent instead of connecting.
+    /// The program ended or stayed silent instead of connecting, or ended by itself before it proved what it is.
     #[error("enclave did not connect: {0}")]
     NotConnected(String),
     /// It was killed before it connected.
@@ -129,6 +131,7 @@ pub struct EnclaveProcess {
     child: Child,
     session: Session,
     terms: Terms,
+    notes: Notes,
     pid: u32,
 }
 
@@ -250,7 +253,7 @@ impl EnclaveProcess {
             ended = child.wait() => {
                 return Err(match ended {
                     Ok(status) if status.signal().is_some() => EnclaveError::Killed(status.to_string()),
-                    Ok(status) => EnclaveError::NotConnected(last_words(&mut child, &status.to_string()).await),
+                    Ok(status) => EnclaveError::NotConnected(last_words(&mut child, status).await),
                     Err(error) => EnclaveError::NotConnected(error.to_string()),
                 });
             }
@@ -272,25 +275,24 @@ impl EnclaveProcess {
         let session = match terms.open(stream).await {
             Ok(session) => session,
             Err(error) => {
+                let status = end(&mut child).await;
                 // What it says of it comes first.
-                end(&mut child).await;
-                if let Some(words) = words {
-                    let _said = timeout(STOP_DEADLINE, words).await;
-                }
-                return Err(error);
+                let said = match words {
+                    Some(words) => timeout(STOP_DEADLINE, words).await.ok().and_then(Result::ok),
+                    None => None,
+                };
+                return Err(match failed_by_itself(&error, status) {
+                    Some(status) => EnclaveError::NotConnected(ended_with(status, &said.unwrap_or_default())),
+                    None => error,
+                });
             }
         };
-        if let Peer::Kin(kin) = session.channel.standing() {
-            notes(format!(
-                "its evidence cannot be verified on this machine, and the kernel's word that it is the process that was \
-                 started has to do: {}",
-                kin.why()
-            ));
-        }
+        note_kin(session.channel.standing(), &notes);
         Ok(Self {
             child,
             session,
             terms,
+            notes,
             pid,
         })
     }
@@ -319,7 +321,11 @@ impl EnclaveProcess {
     /// If the enclave is gone, or does not prove again what it is. Then it must not be used again.
     pub async fn renew(&mut self) -> Result<(), EnclaveError> {
         let stream = self.session.release().await?;
-        self.session = self.terms.open(stream).await?;
+        let next = self.terms.open(stream).await?;
+        let before = std::mem::replace(&mut self.session, next);
+        if !matches!(before.channel.standing(), Peer::Kin(_)) {
+            note_kin(self.session.channel.standing(), &self.notes);
+        }
         Ok(())
     }
 
@@ -343,11 +349,38 @@ impl EnclaveProcess {
     }
 }
 
-/// Waits for the end of a process whose connection has ended, and kills it if it does not come.
-async fn end(child: &mut Child) {
-    if timeout(STOP_DEADLINE, child.wait()).await.is_err() {
-        // The only failure is that it ended in the meantime.
-        let _ended = child.kill().await;
+/// Waits for the end of a process whose connection has ended, and kills it if it does not come. Gives how it ended, if
+/// it did by itself.
+async fn end(child: &mut Child) -> Option<ExitStatus> {
+    match timeout(STOP_DEADLINE, child.wait()).await {
+        Ok(status) => status.ok(),
+        Err(_elapsed) => {
+            // The only failure is that it ended in the meantime.
+            let _ended = child.kill().await;
+            None
+        }
+    }
+}
+
+/// The status of an enclave that gave up in the handshake, and was not made to by this side: what it lacks, such as its
+/// state or its device, another boot lacks too.
+fn failed_by_itself(error: &EnclaveError, status: Option<ExitStatus>) -> Option<ExitStatus> {
+    // Any other failure is found here, and the connection closed on it.
+    let cut = matches!(
+        error,
+        EnclaveError::Handshake(ChannelError::Truncated | ChannelError::Io(_))
+    );
+    status.filter(|status| cut && status.code().is_some_and(|code| code != 0))
+}
+
+/// Tells of a peer that the kernel has to vouch for.
+fn note_kin(peer: &Peer, notes: &Notes) {
+    if let Peer::Kin(kin) = peer {
+        notes(format!(
+            "its evidence cannot be verified on this machine, and the kernel's word that it is the process that was \
+             started has to do: {}",
+            kin.why()
+        ));
     }
 }
 
@@ -362,14 +395,18 @@ fn check_peer(peer: KernelPeer, pid: u32) -> Result<(), EnclaveError> {
 }
 
 /// What an enclave says before it ends.
-async fn last_words(child: &mut Child, status: &str) -> String {
+async fn last_words(child: &mut Child, status: ExitStatus) -> String {
     let mut words = Vec::new();
     if let Some(errors) = child.stderr.take() {
         // The process has ended; a child of its own could hold the pipe open.
         let mut errors = errors.take(MAX_WORDS);
         let _whatever_came = timeout(STOP_DEADLINE, errors.read_to_end(&mut words)).await;
     }
-    let words = String::from_utf8_lossy(&words);
+    ended_with(status, &String::from_utf8_lossy(&words))
+}
+
+/// How a process ended, and what it said.
+fn ended_with(status: ExitStatus, words: &str) -> String {
     let lines: Vec<_> = words
         .lines()
         .map(str::trim)
@@ -381,17 +418,24 @@ async fn last_words(child: &mut Child, status: &str) -> String {
     format!("it ended with {status}: {}", lines.join(" / "))
 }
 
-/// Hands on what an enclave writes, until it ends.
-async fn relay(errors: ChildStderr, notes: Notes) {
+/// Hands on what an enclave writes, until it ends. Gives its last words.
+async fn relay(errors: ChildStderr, notes: Notes) -> String {
     let mut errors = BufReader::new(errors);
+    let mut words = String::new();
     loop {
         let mut line = Vec::new();
         match (&mut errors).take(MAX_WORDS).read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return,
+            Ok(0) | Err(_) => return words,
             Ok(_) => {
                 let line = String::from_utf8_lossy(&line);
                 let line = line.trim_end();
-                notes(line.strip_prefix("nautilus-enclave: ").unwrap_or(line).to_owned());
+                let line = line.strip_prefix("nautilus-enclave: ").unwrap_or(line);
+                if words.len() + line.len() > MAX_LAST_WORDS {
+                    words.clear();
+                }
+                words.push_str(line);
+                words.push('\n');
+                notes(line.to_owned());
             }
         }
     }

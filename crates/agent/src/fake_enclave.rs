@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     MakesNoEvidence,
     /// Is killed.
     Dies,
+    /// Finds that it cannot go on, and says so.
+    Fails,
     /// Says nothing, until the agent gives up.
     Hangs,
 }
@@ -72,7 +74,7 @@ fn serves() {
     let kind = std::env::var(KIND).unwrap();
     let address = Address::parse(&address).unwrap();
     let is = |other: Kind| kind == other.name();
-    if is(Kind::Dies) || is(Kind::Hangs) {
+    if is(Kind::Dies) || is(Kind::Fails) || is(Kind::Hangs) {
         let Address::Unix(path) = address else {
             panic!("{address:?}")
         };
@@ -81,6 +83,11 @@ fn serves() {
             let mut nothing = Vec::new();
             let _closed = stream.read_to_end(&mut nothing);
         }
+        if is(Kind::Dies) {
+            let own = rustix::process::getpid();
+            rustix::process::kill_process(own, rustix::process::Signal::KILL).unwrap();
+        }
+        eprintln!("nautilus-enclave: cannot open the sealed state");
         std::process::exit(9);
     }
     let connection = Connection::to_agent(&address).unwrap();

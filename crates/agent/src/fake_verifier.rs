@@ -44,10 +44,15 @@ pub(crate) struct FakeVerifier {
 }
 
 impl FakeVerifier {
+    /// The key of every one.
+    pub(crate) fn key() -> PublicKey {
+        signing_key().public()
+    }
+
     pub(crate) async fn start(answer: impl Fn(MessageId, &Question) -> Said + Send + Sync + 'static) -> Self {
         let socket = tempfile::tempdir().unwrap();
         let address = Address::Unix(socket.path().join("verifier"));
-        let key = Key(SigningKey::from_bytes(&[0x77; 32]));
+        let key = signing_key();
         let at = VerifierAddress {
             address: address.clone(),
             key: key.public(),
@@ -116,6 +121,10 @@ async fn serve(listener: Listener, config: Config, parties: Parties, answer: Ans
 }
 
 struct Key(SigningKey);
+
+fn signing_key() -> Key {
+    Key(SigningKey::from_bytes(&[0x77; 32]))
+}
 
 impl SessionKeyHolder for Key {
     fn public(&self) -> PublicKey {

@@ -145,7 +145,7 @@ impl Worker {
         while let Some(proof) = waiting.recv().await {
             match self.settle(&proof).await {
                 Ok(settlement) => self.report(&settlement),
-                // The answer to an earlier try was lost on the way.
+                // Answered to this very proof: the answer to an earlier try was lost on the way.
                 Err(VerifierError::Refused(error)) if error.kind == ALREADY_SETTLED => {
                     let detail = format!(
                         "proof of window {} was settled, but the answer was lost",

@@ -5,6 +5,7 @@ mod presenter;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nautilus_channel::{
@@ -18,6 +19,7 @@ use nautilus_verifier::api::{
     RotationNoted, Settlement,
 };
 
+use self::error::Standing;
 pub use self::error::VerifierError;
 pub(crate) use self::presenter::NodePresenter;
 use self::presenter::Presented;
@@ -62,6 +64,8 @@ pub struct VerifierClient {
     at: Arc<VerifierAddress>,
     client: Client<Identified>,
     presented: Arc<Presented>,
+    /// Whether there was a session in this run: whoever is at the address has the key, or stands before who has it.
+    had_session: Arc<AtomicBool>,
 }
 
 impl VerifierClient {
@@ -87,19 +91,26 @@ impl VerifierClient {
         events: EventSink,
     ) -> Self {
         let at = Arc::new(at);
+        let had_session = Arc::new(AtomicBool::new(false));
+        let before = Arc::clone(&presented);
         let line = Line {
             dial: Arc::new(at.address.clone()),
-            config: Arc::new(move || config.clone()),
+            // Asked for at the start of every handshake.
+            config: Arc::new(move || {
+                before.forget();
+                config.clone()
+            }),
             parties: Parties {
                 presenter: Some(presenter),
                 appraiser: None,
             },
-            told: teller(part, Arc::clone(&at), events),
+            told: teller(part, Arc::clone(&at), Arc::clone(&had_session), events),
         };
         Self {
             at,
             client: Client::new(line),
             presented,
+            had_session,
         }
     }
 
@@ -122,7 +133,7 @@ impl VerifierClient {
         opened.map_err(|error| self.failed(error))
     }
 
-    /// The evidence that the last handshake presented, for the archive; none before there was one.
+    /// The evidence that the last handshake presented, for the archive; none if it presented none.
     pub(crate) fn presented(&self) -> Option<EvidenceFile> {
         self.presented.file()
     }
@@ -137,14 +148,20 @@ impl VerifierClient {
         self.client.close(deadline).await;
     }
 
-    /// Asks for a challenge.
+    /// Asks for a challenge: the verifier's own, for this node and purpose.
     ///
     /// # Errors
-    /// If it gives no success.
+    /// If it gives no success; [`VerifierError::ForeignChallenge`] if it gives another's.
     pub async fn challenge(&self, node: NodeId, purpose: Purpose) -> Result<ChallengeTerms, VerifierError> {
         let question = Question::Challenge(ChallengeRequest { node, purpose });
         match self.ask(&question).await? {
-            Answer::Challenge(terms) => Ok(terms),
+            Answer::Challenge(terms) => {
+                if (terms.node, terms.purpose, terms.verifier) == (node, purpose, self.at.key) {
+                    return Ok(terms);
+                }
+                let address = self.at.address.clone();
+                Err(VerifierError::ForeignChallenge { address, purpose })
+            }
             other => Err(self.wrong(&question, &other)),
         }
     }
@@ -205,7 +222,11 @@ impl VerifierClient {
     }
 
     fn failed(&self, error: ClientError) -> VerifierError {
-        VerifierError::of(error, &self.at, self.presented.failure())
+        let standing = Standing {
+            own: self.presented.failure(),
+            lost: self.had_session.load(Ordering::Relaxed) && self.client.state().session.is_none(),
+        };
+        VerifierError::of(error, &self.at, standing)
     }
 
     fn wrong(&self, question: &Question, answer: &Answer) -> VerifierError {
@@ -227,17 +248,25 @@ const fn name(answer: &Answer) -> &'static str {
 }
 
 /// Tells people what happens to a channel.
-fn teller(part: Part, at: Arc<VerifierAddress>, events: EventSink) -> Arc<dyn Fn(ClientEvent) + Send + Sync> {
+fn teller(
+    part: Part,
+    at: Arc<VerifierAddress>,
+    had_session: Arc<AtomicBool>,
+    events: EventSink,
+) -> Arc<dyn Fn(ClientEvent) + Send + Sync> {
     Arc::new(move |event| {
         let what = match event {
-            ClientEvent::Opened(session) => What::Channel(ChannelFacts {
-                peer: part.to_string(),
-                address: at.address.to_string(),
-                peer_key: at.key,
-                channel_id: session.channel_id.to_string(),
-                expires_at: session.expires_at,
-                group: GROUP_NAME,
-            }),
+            ClientEvent::Opened(session) => {
+                had_session.store(true, Ordering::Relaxed);
+                What::Channel(ChannelFacts {
+                    peer: part.to_string(),
+                    address: at.address.to_string(),
+                    peer_key: at.key,
+                    channel_id: session.channel_id.to_string(),
+                    expires_at: session.expires_at,
+                    group: GROUP_NAME,
+                })
+            }
             ClientEvent::Broken { why, again } => What::Warning {
                 detail: format!(
                     "no channel to the {part} at {} ({}): {why}: {}",

@@ -15,6 +15,9 @@ use crate::peer::Standing;
 /// A stream whose reads give up after this time lets the channel see to its bounds meanwhile.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Most bytes that are read at once.
+const CHUNK: usize = 16 * 1024;
+
 /// What the handshake asks this end for.
 pub trait Party {
     /// Makes evidence for a session. Blocks.
@@ -148,48 +151,24 @@ fn flush<S: Write>(stream: &mut S, endpoint: &mut Endpoint) -> Result<(), Channe
 
 /// Reads once, or sees to what is due.
 fn wait<S: Read + Write>(stream: &mut S, endpoint: &mut Endpoint, clock: Clock) -> Result<(), ChannelError> {
-    let mut source = Timeouts {
-        stream,
-        timed_out: false,
-    };
-    let read = endpoint.read_from(&mut source, clock.now());
-    let timed_out = source.timed_out;
-    let result = match read {
-        // The stream had nothing yet, which is no end.
-        Ok(0) if timed_out => endpoint.tick(clock.now()),
+    // Read here and not by TLS, to which a read that gave up would be the end of the stream.
+    let mut buffer = [0; CHUNK];
+    let result = match stream.read(&mut buffer) {
         Ok(0) => Err(endpoint.ended()),
-        Ok(_) => Ok(()),
-        Err(error) => Err(error),
+        Ok(count) => endpoint.receive(buffer.get(..count).unwrap_or_default(), clock.now()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+            ) =>
+        {
+            endpoint.tick(clock.now())
+        }
+        Err(error) => Err(endpoint.refuse(error.into())),
     };
-    result.inspect_err(|error| {
-        // Who ended the session in order waits for no word, and may have another session follow on the stream.
-        if !matches!(error, ChannelError::Terminated(_)) {
-            let _told = flush(stream, endpoint);
-        }
+    result.inspect_err(|_| {
+        let _told = flush(stream, endpoint);
     })
-}
-
-/// A read that gave up in time looks like one of nothing: to the endpoint an error would be the end.
-struct Timeouts<'a, S> {
-    stream: &'a mut S,
-    timed_out: bool,
-}
-
-impl<S: Read> Read for Timeouts<'_, S> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        match self.stream.read(buffer) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-                ) =>
-            {
-                self.timed_out = true;
-                Ok(0)
-            }
-            result => result,
-        }
-    }
 }
 
 impl<S: Read + Write, P: Standing> BlockingChannel<S, P> {
@@ -276,8 +255,7 @@ impl<S: Read + Write, P: Standing> BlockingChannel<S, P> {
         self.stream
     }
 
-    /// The stream of a session that the peer ended; what this end would still have to say is not said, so that another
-    /// session may follow on it.
+    /// The stream of a session that the peer ended, after this end's last word: another session may follow on it.
     pub fn into_stream(self) -> S {
         self.stream
     }

@@ -290,13 +290,13 @@ impl<P: Standing> Client<P> {
         }
     }
 
-    /// Takes no more questions, waits for the answers to those that were put until `deadline`, and ends the session.
-    /// Gives how many questions were given up.
+    /// Takes no more questions, waits for the answers to those that were put until `deadline`, and ends the session, of
+    /// which the peer hears within a moment or not at all. Gives how many questions were given up.
     pub async fn close(&self, deadline: Duration) -> usize {
         let given_up = self.queue.drain(deadline).await;
         let session = self.shared.lock().session.take();
         if let Some(open) = session {
-            open.terminate(Reason::ShuttingDown).await;
+            let _ended = timeout(session::PARTING, open.terminate(Reason::ShuttingDown)).await;
         }
         given_up
     }

@@ -4,14 +4,25 @@ use crate::error::ChannelError;
 
 /// Payloads up to this many bytes are never compressed (specification §5.A).
 pub(crate) const THRESHOLD: usize = 1024;
+/// Bytes to which any payload may expand; a longer one to [`MAX_RATIO`] times its length on top of that. Metrics and proofs
+/// are mostly hashes and signatures, and stay far below; a peer could else have a few bytes fill the memory of who expands
+/// them.
+const FREE: usize = 256 * 1024;
+const MAX_RATIO: usize = 100;
 
-/// The payload compressed, where that makes it shorter.
+/// Most bytes to which `length` bytes may expand.
+pub(crate) const fn most(length: usize) -> usize {
+    length.saturating_mul(MAX_RATIO).saturating_add(FREE)
+}
+
+/// The payload compressed, where that makes it shorter, and not shorter than it may be.
 #[cfg(feature = "compression")]
 pub(crate) fn compress(payload: &[u8]) -> Option<Vec<u8>> {
     /// Fastest: metrics in JSON shrink to a fifth all the same.
     const LEVEL: i32 = 1;
     let compressed = zstd::bulk::compress(payload, LEVEL).ok()?;
-    (compressed.len() < payload.len()).then_some(compressed)
+    let is_bomb = payload.len() > most(compressed.len());
+    (compressed.len() < payload.len() && !is_bomb).then_some(compressed)
 }
 
 /// This end compresses nothing.

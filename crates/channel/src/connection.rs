@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nautilus_core::{NodeId, UnixMillis};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use self::driver::{Command, Driver};
+use self::driver::{Command, Driver, Orders, Outgoing};
 use crate::credential::{Judgement, PresentedEvidence};
-use crate::endpoint::{Appraise, Endpoint, Present};
+use crate::endpoint::{Appraise, Endpoint, Present, fault_of};
 use crate::error::{ChannelError, Fault};
 use crate::limits::Now;
-use crate::message::{Message, MessageId, MessageType, Payload, Reason, decode_bcs, encode_bcs};
+use crate::message::{Message, MessageId, MessageType, Payload, Reason, encode_bcs};
 use crate::peer::Standing;
 use crate::transport::Stream;
 
@@ -108,6 +108,7 @@ struct Facts {
 ///
 /// Cloning is cheap. When the last clone is dropped, the session ends in order.
 pub struct Channel<P> {
+    outgoing: mpsc::Sender<Outgoing>,
     commands: mpsc::Sender<Command>,
     ended: watch::Receiver<Option<ChannelError>>,
     round_trip: watch::Receiver<Option<Duration>>,
@@ -118,6 +119,7 @@ pub struct Channel<P> {
 impl<P> Clone for Channel<P> {
     fn clone(&self) -> Self {
         Self {
+            outgoing: self.outgoing.clone(),
             commands: self.commands.clone(),
             ended: self.ended.clone(),
             round_trip: self.round_trip.clone(),
@@ -127,15 +129,18 @@ impl<P> Clone for Channel<P> {
     }
 }
 
+/// A message, and the room that it takes until it is taken.
+type Arrived = (Message, OwnedSemaphorePermit);
+
 /// What the peer asks, in order.
 pub struct Incoming {
-    messages: mpsc::Receiver<Message>,
+    messages: mpsc::Receiver<Arrived>,
 }
 
 impl Incoming {
     /// The next message; none when the channel has ended. Cancel-safe.
     pub async fn next(&mut self) -> Option<Message> {
-        self.messages.recv().await
+        self.messages.recv().await.map(|(message, _room)| message)
     }
 }
 
@@ -163,7 +168,12 @@ pub async fn open_watched<P: Standing>(
     parties: Parties,
     progressed: impl FnOnce() + Send + 'static,
 ) -> Result<(Channel<P>, Incoming), ChannelError> {
-    let (commands, orders) = mpsc::channel(OUTBOX);
+    let (outgoing, to_send) = mpsc::channel(OUTBOX);
+    let (commands, ends) = mpsc::channel(1);
+    let orders = Orders {
+        outgoing: to_send,
+        commands: ends,
+    };
     let (inbox, messages) = mpsc::channel(INBOX);
     let (ended_sender, ended) = watch::channel(None);
     let (round_trip_sender, round_trip) = watch::channel(None);
@@ -209,6 +219,7 @@ pub async fn open_watched<P: Standing>(
     match P::of(opened.peer) {
         Ok(standing) => {
             let channel = Channel {
+                outgoing,
                 commands,
                 ended,
                 round_trip,
@@ -286,7 +297,7 @@ impl<P> Channel<P> {
         let (answer, answered) = oneshot::channel();
         let exchange = async {
             let (sent, was_sent) = oneshot::channel();
-            self.command(Command::Send {
+            self.send(Outgoing {
                 message_type,
                 message_id,
                 payload,
@@ -311,11 +322,7 @@ impl<P> Channel<P> {
         if message.message_type != MessageType::Error {
             return Ok(message);
         }
-        let fault = decode_bcs(&message.payload).map_err(|error| ChannelError::PayloadInvalid {
-            message_type: MessageType::Error,
-            what: error.to_string(),
-        })?;
-        Err(AskError::Declined(fault))
+        Err(AskError::Declined(fault_of(&message)?))
     }
 
     /// As [`Self::ask`], for content that knows its type.
@@ -350,7 +357,7 @@ impl<P> Channel<P> {
         payload: Vec<u8>,
     ) -> Result<(), ChannelError> {
         let (sent, was_sent) = oneshot::channel();
-        self.command(Command::Send {
+        self.send(Outgoing {
             message_type,
             message_id: question,
             payload,
@@ -399,6 +406,13 @@ impl<P> Channel<P> {
         self.command(Command::Release { reason, stream }).await?;
         match released.await {
             Ok(stream) => Ok(stream),
+            Err(_) => Err(self.ended().await),
+        }
+    }
+
+    async fn send(&self, outgoing: Outgoing) -> Result<(), ChannelError> {
+        match self.outgoing.send(outgoing).await {
+            Ok(()) => Ok(()),
             Err(_) => Err(self.ended().await),
         }
     }

@@ -17,7 +17,7 @@ use rustls::Connection;
 use self::handshake::Handshake;
 use self::session::Session;
 use crate::compression;
-use crate::config::Config;
+use crate::config::{Config, Demand};
 use crate::credential::{MAX_CREDENTIAL, MAX_HELLO, MAX_VERDICT, PresentedEvidence};
 use crate::error::{ChannelError, Fault};
 use crate::frame::{FrameReader, HEADER, encode_header};
@@ -256,15 +256,8 @@ impl Endpoint {
 
     fn message(&mut self, message: Message, now: Now) -> Result<(), ChannelError> {
         if message.message_type == MessageType::Error && !message.answer {
-            let mut fault: Fault = content(&message)?;
-            if fault.kind.len() > MAX_KIND || !fault.kind.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err(ChannelError::PayloadInvalid {
-                    message_type: message.message_type,
-                    what: "the fault's name is none".to_owned(),
-                });
-            }
-            fault.detail = on_one_line(&fault.detail);
-            return Err(ChannelError::Refused(fault));
+            let fault = fault_of(&message)?;
+            return Err(self.refused(fault));
         }
         match &mut self.stage {
             Stage::Handshake(_) => self.handshake_message(&message, now),
@@ -272,6 +265,56 @@ impl Endpoint {
             // What follows a termination is nobody's.
             Stage::Ended(_) => Ok(()),
         }
+    }
+
+    /// What a fault is worth: until the peer has shown what is demanded of it, anybody on the way could have sent it. A
+    /// child needs the kernel's word alone.
+    fn refused(&self, fault: Fault) -> ChannelError {
+        let is_stranger = match (&self.stage, self.config.demands) {
+            (_, Demand::Nothing | Demand::Evidence { child: Some(_), .. }) => false,
+            (Stage::Handshake(handshake), _) => !handshake.knows_peer(),
+            (Stage::Session(_) | Stage::Ended(_), _) => false,
+        };
+        if !is_stranger {
+            return ChannelError::Refused(fault);
+        }
+        ChannelError::RefusedByStranger(Fault {
+            note: Vec::new(),
+            ..fault
+        })
+    }
+
+    /// Whether the peer's hello has come.
+    pub fn has_peer_hello(&self) -> bool {
+        match &self.stage {
+            Stage::Handshake(handshake) => !handshake.awaits_hello(),
+            Stage::Session(_) | Stage::Ended(_) => true,
+        }
+    }
+
+    /// Takes what the peer still says after this end's termination, and drops it. Gives whether that was the last: what
+    /// follows on the stream is of another session. The bytes are to be given one at a time, so that none of those is
+    /// taken.
+    pub fn drain(&mut self, bytes: &[u8]) -> bool {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match self.tls.read_tls(&mut rest) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return false,
+            }
+            let Ok(state) = self.tls.process_new_packets() else {
+                return false;
+            };
+            let mut reader = self.tls.reader();
+            while let Ok(chunk @ [_, ..]) = reader.fill_buf() {
+                let length = chunk.len();
+                reader.consume(length);
+            }
+            if state.peer_has_closed() {
+                return true;
+            }
+        }
+        false
     }
 
     /// What the driver has to do or to know next.
@@ -433,8 +476,10 @@ impl Endpoint {
             return why.clone();
         }
         // Who was told by the peer has nothing to tell; a broken TLS can tell nothing but its alert.
-        let tellable = !matches!(error, ChannelError::Refused(_) | ChannelError::Truncated)
-            && !self.tls.is_handshaking();
+        let tellable = !matches!(
+            error,
+            ChannelError::Refused(_) | ChannelError::RefusedByStranger(_) | ChannelError::Truncated
+        ) && !self.tls.is_handshaking();
         if tellable && let Ok(payload) = encode_bcs(&error.fault().bounded()) {
             let now = self.clock;
             let _told = self.write(MessageType::Error, MessageId::CHANNEL, false, &payload, now);
@@ -520,8 +565,21 @@ fn misplaced(stage: &Stage, error: ChannelError) -> ChannelError {
     }
 }
 
+/// The fault that a message holds, fit for logs.
+pub(crate) fn fault_of(message: &Message) -> Result<Fault, ChannelError> {
+    let mut fault: Fault = content(message)?;
+    if fault.kind.len() > MAX_KIND || !fault.kind.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(ChannelError::PayloadInvalid {
+            message_type: message.message_type,
+            what: "the fault's name is none".to_owned(),
+        });
+    }
+    fault.detail = on_one_line(&fault.detail);
+    Ok(fault)
+}
+
 /// Text of the peer's that goes into logs and onto terminals: it starts no line there and steers nothing.
-fn on_one_line(text: &str) -> String {
+pub(crate) fn on_one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 

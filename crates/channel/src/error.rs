@@ -175,6 +175,9 @@ pub enum ChannelError {
     /// The peer told why it gives up.
     #[error("peer refused ({}): {}", .0.kind, .0.detail)]
     Refused(Fault),
+    /// Somebody refused who had not shown yet to be the expected peer: it may be anybody on the way.
+    #[error("somebody refused before it showed who it is ({}): {}", .0.kind, .0.detail)]
+    RefusedByStranger(Fault),
     /// The handshake took too long.
     #[error("handshake did not come to its {due} within {} s", after.as_secs())]
     HandshakeSlow {
@@ -265,6 +268,7 @@ impl ChannelError {
             Self::KeyUnexpected(_) => "key_unexpected",
             Self::NotPresented(_) => "not_presented",
             Self::Refused(fault) => &fault.kind,
+            Self::RefusedByStranger(_) => "refused_by_stranger",
             Self::HandshakeSlow { .. } => "handshake_slow",
             Self::PeerSilent { .. } => "peer_silent",
             Self::Expired { .. } => "expired",
@@ -294,10 +298,18 @@ impl ChannelError {
             | Self::NoAnswer { .. }
             | Self::SessionsFull(_)
             | Self::HandshakesFull(_)
-            | Self::QueueFull(_) => true,
+            | Self::QueueFull(_)
+            | Self::RefusedByStranger(_) => true,
             Self::Refused(fault) => matches!(
                 fault.kind.as_str(),
-                "sessions_full" | "handshakes_full" | "queue_full" | "busy" | "handshake_slow" | "expired"
+                "sessions_full"
+                    | "handshakes_full"
+                    | "queue_full"
+                    | "busy"
+                    | "handshake_slow"
+                    | "expired"
+                    | "peer_silent"
+                    | "shutting_down"
             ),
             _ => false,
         }

@@ -248,6 +248,12 @@ fn read_header(
     if compressed && raw_len <= compression::THRESHOLD {
         return malformed("it is compressed and too short for that");
     }
+    if compressed && raw_len > compression::most(length) {
+        return Err(ChannelError::ExpansionInvalid {
+            expected: raw_len,
+            what: "that is too much for its length".to_owned(),
+        });
+    }
     if !compressed && raw_len != length {
         return malformed("it is not compressed, and its two lengths differ");
     }

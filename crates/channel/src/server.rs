@@ -15,9 +15,9 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::backoff::Backoff;
 use crate::config::Config;
@@ -35,6 +35,8 @@ use self::cuttable::{Cuttable, Cutter};
 pub use self::counters::Counters;
 pub use self::status::{SessionStatus, Status};
 
+/// KiB of questions of all sessions that wait or are worked on.
+const SPACE_KIB: usize = 64 * 1024;
 /// How long the work that is under way at the end may take.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long the sessions may take to end after that.
@@ -61,6 +63,8 @@ pub struct Server {
     clock: TaskClock,
     table: Sessions,
     queue: Queue<SessionId>,
+    /// One permit for each KiB of questions that may still wait or be worked on.
+    space: Arc<Semaphore>,
     open: Mutex<HashMap<SessionId, Open>>,
     counters: Mutex<Counters>,
 }
@@ -88,6 +92,7 @@ impl Server {
             clock: TaskClock::start(),
             table: Sessions::new(),
             queue: Queue::for_many(),
+            space: Arc::new(Semaphore::new(SPACE_KIB)),
             open: Mutex::default(),
             counters: Mutex::default(),
         })
@@ -125,6 +130,8 @@ impl Server {
     ) {
         let mut stop = pin!(stop);
         let mut backoff = Backoff::new();
+        // Nobody is accepted before; who is there goes on.
+        let mut resume_at: Option<Instant> = None;
         loop {
             tokio::select! {
                 biased;
@@ -133,7 +140,8 @@ impl Server {
                 Some(done) = handshakes.join_next() => if let Ok(Some(established)) = done {
                     sessions.spawn(session::run(Arc::clone(self), established));
                 },
-                accepted = self.listener.accept() => match accepted {
+                () = sleep_until(resume_at.unwrap_or_else(Instant::now)), if resume_at.is_some() => resume_at = None,
+                accepted = self.listener.accept(), if resume_at.is_none() => match accepted {
                     Ok((stream, origin)) => {
                         backoff = Backoff::new();
                         self.count(|counters| &mut counters.accepted);
@@ -146,10 +154,7 @@ impl Server {
                     Err(_) => {
                         self.count(|counters| &mut counters.accept_errors);
                         // Without file descriptors the next try fails as well, and at once.
-                        tokio::select! {
-                            () = &mut stop => return,
-                            () = sleep(backoff.pause()) => {}
-                        }
+                        resume_at = Instant::now().checked_add(backoff.pause());
                     }
                 },
             }

@@ -1,6 +1,9 @@
 //! The attested channel without I/O: what opens it, and what does not.
 
 #[cfg(test)]
+#[path = "channel/blocking.rs"]
+mod blocking;
+#[cfg(test)]
 #[path = "channel/connection.rs"]
 mod connection;
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl Appraiser for Verifier {
             },
             Err(Refusal::Evidence(error)) => Judgement::Invalid(error),
             Err(refusal) => {
-                let Fault { kind, detail, .. } = fault(&refusal);
+                let Fault { kind, detail, .. } = fault(self, &refusal);
                 Judgement::NotRegistered { kind, detail }
             }
         }
@@ -94,12 +94,13 @@ fn answer(verifier: &Verifier, node: NodeId, message: &Message, now: UnixMillis)
         });
     match done {
         Ok(answer) => Outcome::Final(Ok(answer)),
-        Err(refusal) if refusal.may_pass() => Outcome::Passing(fault(&refusal)),
-        Err(refusal) => Outcome::Final(Err(fault(&refusal))),
+        Err(refusal) if refusal.may_pass() => Outcome::Passing(fault(verifier, &refusal)),
+        Err(refusal) => Outcome::Final(Err(fault(verifier, &refusal))),
     }
 }
 
-fn fault(refusal: &Refusal) -> Fault {
+fn fault(verifier: &Verifier, refusal: &Refusal) -> Fault {
+    verifier.report(refusal);
     let mut error = refusal.to_api();
     if error.detail.len() > MAX_DETAIL {
         error

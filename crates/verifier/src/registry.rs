@@ -18,6 +18,11 @@ use serde::{Deserialize, Serialize};
 const MAX_NODES: usize = 10_000;
 /// Most retired keys of one node: a key a day for almost three years.
 const MAX_RETIRED: usize = 1_000;
+/// Most keys of one node that may retire: an agent runs 16 enclaves at most, and each has two keys while it rotates.
+const MAX_ADMITTED: usize = 32;
+/// Most nodes on one device. Wallets and labels cost nothing and devices do: so one machine cannot take the whole
+/// registry, and there is room for a node in each of a large machine's guests.
+const MAX_ON_DEVICE: usize = 16;
 
 /// The registry, kept in a file.
 pub struct Registry {
@@ -33,6 +38,8 @@ pub struct Entry {
     pub platform: Platform,
     /// When its evidence was first accepted.
     pub first_seen: UnixMillis,
+    /// Keys of its enclaves whose evidence was accepted and that were not retired, the last few.
+    pub admitted: Vec<PublicKey>,
     /// Keys of its enclave that sign no more, in the order in which they were retired.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<PublicKey>,
@@ -122,6 +129,23 @@ pub enum NotRegistered {
         /// The key.
         key: PublicKey,
     },
+    /// As many nodes as may be are registered on its platform.
+    #[error(
+        "platform {platform} has {MAX_ON_DEVICE} registered nodes, and no more may run there: if some are gone for \
+         good, stop the verifier, take them out of its registry.json, and start it again"
+    )]
+    PlatformFull {
+        /// The platform.
+        platform: Box<Platform>,
+    },
+    /// The key that is to retire vouched for nothing here.
+    #[error("key {key} of node {node} was never admitted here, or long ago: there is nothing to retire")]
+    KeyNotAdmitted {
+        /// The node.
+        node: NodeId,
+        /// The key.
+        key: PublicKey,
+    },
     /// Nothing is remembered of it.
     #[error("node {node} has no platform in the registry: its evidence has to be accepted first")]
     Unknown {
@@ -193,18 +217,17 @@ impl Registry {
         nodes.iter().map(|(node, entry)| (*node, entry.clone())).collect()
     }
 
-    /// Whether the node may run on this platform with this key. Changes nothing.
+    /// Whether the node may run on this platform with this key, and has a place in the registry or can get one. Changes
+    /// nothing.
     ///
     /// # Errors
-    /// If it is registered elsewhere, or the key was retired.
+    /// If it is registered elsewhere, the key was retired, or there is no place for another node, in all or on that
+    /// platform.
     pub fn check(&self, node: NodeId, platform: &Platform, key: &PublicKey) -> Result<(), NotRegistered> {
-        match self.lock().get(&node) {
-            Some(entry) => entry.check(node, platform, key),
-            None => Ok(()),
-        }
+        self.check_among(&self.lock(), node, platform, key)
     }
 
-    /// Registers the platform of a node whose evidence was accepted, if it is not; durable when it returns.
+    /// Registers platform and key of a node whose evidence was accepted, if they are not; durable when it returns.
     ///
     /// # Errors
     /// As [`Self::check`]; and if the registry cannot be kept. Nothing is changed then.
@@ -216,42 +239,76 @@ impl Registry {
         now: UnixMillis,
     ) -> Result<(), NotRegistered> {
         let mut nodes = self.lock();
-        let entry = match nodes.get(&node) {
+        self.check_among(&nodes, node, platform, key)?;
+        let entry = match nodes.get_mut(&node) {
             Some(entry) => {
-                entry.check(node, platform, key)?;
-                if entry.platform == *platform || platform.device.is_none() {
+                let comes_to_light = platform.device.is_some() && entry.platform != *platform;
+                if entry.renew(key) && !comes_to_light {
                     return Ok(());
                 }
-                Entry {
-                    platform: platform.clone(),
-                    ..entry.clone()
+                let mut entry = entry.clone();
+                if comes_to_light {
+                    entry.platform = platform.clone();
                 }
+                entry.admit(*key);
+                entry
             }
-            None if nodes.len() >= MAX_NODES => return Err(self.full(MAX_NODES as u64, "nodes").into()),
             None => Entry {
                 platform: platform.clone(),
                 first_seen: now,
+                admitted: vec![*key],
                 retired: Vec::new(),
             },
         };
         self.change(&mut nodes, node, entry)
     }
 
-    /// Notes that a key signs no more; durable when it returns. Noting it again changes nothing.
+    /// Notes that an admitted key signs no more; durable when it returns. Noting it again changes nothing. Any other key
+    /// is refused: keys that anybody can make would take the places of those that count.
     ///
     /// # Errors
-    /// If the node is not registered, or the registry cannot be kept. Nothing is changed then.
+    /// If the node is not registered, the key was not admitted, or the registry cannot be kept. Nothing is changed then.
     pub fn retire(&self, node: NodeId, key: PublicKey) -> Result<(), NotRegistered> {
         let mut nodes = self.lock();
-        let mut entry = nodes.get(&node).cloned().ok_or(NotRegistered::Unknown { node })?;
+        let entry = nodes.get(&node).ok_or(NotRegistered::Unknown { node })?;
         if entry.retired.contains(&key) {
             return Ok(());
+        }
+        if !entry.admitted.contains(&key) {
+            return Err(NotRegistered::KeyNotAdmitted { node, key });
         }
         if entry.retired.len() >= MAX_RETIRED {
             return Err(self.full(MAX_RETIRED as u64, "retired keys of one node").into());
         }
+        let mut entry = entry.clone();
+        entry.admitted.retain(|admitted| *admitted != key);
         entry.retired.push(key);
         self.change(&mut nodes, node, entry)
+    }
+
+    fn check_among(
+        &self,
+        nodes: &BTreeMap<NodeId, Entry>,
+        node: NodeId,
+        platform: &Platform,
+        key: &PublicKey,
+    ) -> Result<(), NotRegistered> {
+        let known = nodes.get(&node);
+        match known {
+            Some(entry) => entry.check(node, platform, key)?,
+            None if nodes.len() >= MAX_NODES => return Err(self.full(MAX_NODES as u64, "nodes").into()),
+            None => {}
+        }
+        let is_there = |entry: &Entry| entry.platform.device == platform.device;
+        if platform.device.is_none() || known.is_some_and(is_there) {
+            return Ok(());
+        }
+        if nodes.values().filter(|entry| is_there(entry)).count() >= MAX_ON_DEVICE {
+            return Err(NotRegistered::PlatformFull {
+                platform: Box::new(platform.clone()),
+            });
+        }
+        Ok(())
     }
 
     /// The file first: what is relied upon has to be there after a power cut.
@@ -299,6 +356,27 @@ impl Entry {
             });
         }
         Ok(())
+    }
+
+    /// Notes that an admitted key is in use: the one that is not in use for longest is forgotten first. Gives whether it
+    /// is admitted. The order alone is not worth writing the file.
+    fn renew(&mut self, key: &PublicKey) -> bool {
+        let Some(at) = self.admitted.iter().position(|admitted| admitted == key) else {
+            return false;
+        };
+        let key = self.admitted.remove(at);
+        self.admitted.push(key);
+        true
+    }
+
+    fn admit(&mut self, key: PublicKey) {
+        if self.renew(&key) {
+            return;
+        }
+        self.admitted.push(key);
+        if self.admitted.len() > MAX_ADMITTED {
+            self.admitted.remove(0);
+        }
     }
 }
 

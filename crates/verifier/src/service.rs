@@ -34,7 +34,11 @@ pub struct Verifier {
     challenges: Mutex<Challenges>,
     ledger: Mutex<Box<dyn Ledger + Send>>,
     broker: Option<KeyBroker>,
+    report: Option<Report>,
 }
+
+/// Tells the operator of a failure.
+type Report = Box<dyn Fn(&Refusal) + Send + Sync>;
 
 impl Verifier {
     /// A verifier that judges by `policy`, knows nodes by `registry`, and settles on `ledger`.
@@ -53,6 +57,7 @@ impl Verifier {
             challenges: Mutex::default(),
             ledger: Mutex::new(Box::new(ledger)),
             broker: None,
+            report: None,
         }
     }
 
@@ -62,6 +67,22 @@ impl Verifier {
         Self {
             broker: Some(broker),
             ..self
+        }
+    }
+
+    /// The same verifier, which also tells `report` the whole of what peers are told the name of only: failures that are
+    /// its own ([`Refusal::is_own`]). Called where peers wait, so it is quick.
+    #[must_use]
+    pub fn reporting(self, report: impl Fn(&Refusal) + Send + Sync + 'static) -> Self {
+        Self {
+            report: Some(Box::new(report)),
+            ..self
+        }
+    }
+
+    pub(crate) fn report(&self, refusal: &Refusal) {
+        if let Some(report) = self.report.as_ref().filter(|_| refusal.is_own()) {
+            report(refusal);
         }
     }
 
@@ -271,7 +292,8 @@ impl Verifier {
     /// Notes that a key signs no more, by its own last word. Evidence by it is refused from now on.
     ///
     /// # Errors
-    /// If the key did not sign that, the node is not registered, or the registry cannot be kept.
+    /// If the key did not sign that, the node is not registered, evidence by the key was never accepted, or the registry
+    /// cannot be kept.
     pub fn note_rotation(&self, notice: &KeyRotationNotice) -> Result<RotationNoted, Refusal> {
         let KeyRotationNotice { rotation, signature } = notice;
         let retired = rotation.retired;

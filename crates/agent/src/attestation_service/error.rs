@@ -73,7 +73,7 @@ impl AttestationError {
             Self::Stopped => "stopped",
             Self::Refused(_) => "enclave_refused",
             Self::Lost(_) => "enclave_lost",
-            Self::Verifier(VerifierError::Refused(error)) => &error.kind,
+            Self::Verifier(VerifierError::Refused(error) | VerifierError::Ended(error)) => &error.kind,
             Self::Verifier(VerifierError::Rejected { .. }) => "not_accepted",
             Self::Verifier(_) => "verifier_unusable",
             Self::Measured(_) => "measurement_mismatch",

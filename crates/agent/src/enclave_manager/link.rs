@@ -1,7 +1,7 @@
 //! The one task that speaks to an enclave: it asks for others, and for itself whether the enclave is alive.
 //!
 //! Whoever asks may give up waiting at any moment. The task finishes the exchange all the same, so that a later answer
-//! never stands in the place of an earlier one.
+//! never stands in the place of an earlier one. Only the enclave's own end cuts it short.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,30 +117,50 @@ struct Worker {
     pulse: watch::Sender<Option<Pulse>>,
 }
 
+/// Why nothing more is asked.
+enum End {
+    /// The enclave is of no use.
+    Lost(String),
+    /// It is to end in order.
+    Unwanted(&'static str),
+}
+
 impl Worker {
     /// Until the enclave ends or is to end. Gives why.
     async fn run(
         mut self,
         mut waiting: mpsc::Receiver<Job>,
-        mut stop: oneshot::Receiver<()>,
+        stop: oneshot::Receiver<()>,
         heartbeat: Duration,
     ) -> String {
+        let why = tokio::select! {
+            biased;
+            // Its sender is dropped where nobody wants the enclave any more. What is under way is given up: an enclave
+            // that does not answer must not hold up its end.
+            _ = stop => End::Unwanted("it was told to stop"),
+            end = self.serve(&mut waiting, heartbeat) => end,
+        };
+        match why {
+            End::Lost(why) => why,
+            End::Unwanted(why) => {
+                self.process.stop().await;
+                why.to_owned()
+            }
+        }
+    }
+
+    /// Asks what is to be asked, until the enclave ends or nobody asks any more.
+    async fn serve(&mut self, waiting: &mut mpsc::Receiver<Job>, heartbeat: Duration) -> End {
         let mut beats = interval_at(Instant::now() + heartbeat, heartbeat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let renewal_due = self.process.renewal_due();
             tokio::select! {
                 biased;
-                // Its sender is dropped where nobody wants the enclave any more.
-                _ = &mut stop => {
-                    self.process.stop().await;
-                    return "it was told to stop".to_owned();
-                }
-                how = self.process.ended() => return format!("its process ended with {how}"),
+                how = self.process.ended() => return End::Lost(format!("its process ended with {how}")),
                 job = waiting.recv() => {
                     let Some(Job { request, reply }) = job else {
-                        self.process.stop().await;
-                        return "nobody needs it any more".to_owned();
+                        return End::Unwanted("nobody needs it any more");
                     };
                     if reply.is_closed() {
                         // Nobody waits for it, and the enclave was not asked yet.
@@ -151,17 +171,17 @@ impl Worker {
                     // The asker may have given up.
                     let _received = reply.send(answer);
                     if let Some(why) = fatal {
-                        return why;
+                        return End::Lost(why);
                     }
                 }
                 () = sleep_until(renewal_due) => {
                     if let Err(error) = self.process.renew().await {
-                        return format!("its session was not renewed: {}", told(&error));
+                        return End::Lost(format!("its session was not renewed: {}", told(&error)));
                     }
                 }
                 _ = beats.tick(), if self.boot.is_some() => {
                     if let Err(why) = self.beat().await {
-                        return why;
+                        return End::Lost(why);
                     }
                 }
             }
@@ -237,6 +257,33 @@ mod tests {
         assert_eq!(pulse.vitals.boot, identity.boot);
         assert!(pulse.round_trip > Duration::ZERO);
         connection.stop().await;
+    }
+
+    #[tokio::test]
+    async fn an_enclave_that_does_not_answer_does_not_hold_up_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments = arguments(&directory, Kind::Serves, Transport::Unix);
+        let judge = Judge::without_collateral();
+        let process = EnclaveProcess::start(&arguments, NODE, judge, notes().0)
+            .await
+            .unwrap();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(process.pid()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        let stopped = rustix::process::WaitId::Pid(pid);
+        rustix::process::waitid(stopped, rustix::process::WaitIdOptions::STOPPED).unwrap();
+        let (link, connection) = EnclaveLink::start(process, HEARTBEAT);
+        let asking = link.request(Request::Initialize { node: NODE });
+        let stopping = async {
+            // The request has its turn first.
+            tokio::task::yield_now().await;
+            connection.stop().await;
+        };
+        let asked = Instant::now();
+        let (answer, ()) = tokio::join!(asking, stopping);
+        assert!(matches!(&answer, Err(EnclaveError::Gone(_))), "{answer:?}");
+        // What a request may take is 30 s.
+        assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+        assert_eq!(link.why().as_deref(), Some("it was told to stop"));
     }
 
     #[tokio::test]

@@ -145,6 +145,21 @@ async fn an_enclave_that_dies_in_the_handshake_is_named_and_another_may_do_bette
 }
 
 #[tokio::test]
+async fn an_enclave_that_fails_in_the_handshake_is_quoted_and_another_would_fail_too() {
+    let directory = directory();
+    let arguments = arguments(&directory, Kind::Fails, Transport::Unix);
+    let (started, _) = start(&arguments, Judge::without_collateral()).await;
+    let error = started.err().unwrap();
+    assert!(
+        matches!(&error, EnclaveError::NotConnected(why)
+            if why.starts_with("it ended with exit status: 9: ")
+                && why.ends_with("cannot open the sealed state")),
+        "{error:?}"
+    );
+    assert!(!error.may_pass());
+}
+
+#[tokio::test]
 async fn an_enclave_that_hangs_in_the_handshake_is_named_and_ended() {
     let directory = directory();
     let mut arguments = arguments(&directory, Kind::Hangs, Transport::Unix);
@@ -171,6 +186,9 @@ async fn an_enclave_that_is_killed_is_named_in_the_middle_of_a_request() {
     let mut enclave = start(&arguments, Judge::without_collateral()).await.0.unwrap();
     let pid = rustix::process::Pid::from_raw(i32::try_from(enclave.pid()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    // Until the signal has reached every thread, one of them can still answer.
+    let stopped = rustix::process::WaitId::Pid(pid);
+    rustix::process::waitid(stopped, rustix::process::WaitIdOptions::STOPPED).unwrap();
     let kill = async {
         tokio::task::yield_now().await;
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();

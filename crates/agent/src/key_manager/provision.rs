@@ -23,9 +23,6 @@ pub enum ProvisionError<E> {
         /// What it is called.
         name: String,
     },
-    /// The broker's challenge is another verifier's, for another node, or for another purpose.
-    #[error("the key broker's challenge is not its own, for this node and the purpose `workload`")]
-    ForeignChallenge,
     /// The evidence binds something else than the enclave's user data.
     #[error("the enclave's evidence comes without user data in canonical form")]
     NoUserData,
@@ -46,10 +43,6 @@ pub async fn provision<E>(
     mut take: impl AsyncFnMut(String, Vec<u8>) -> Result<Digest32, E>,
 ) -> Result<Vec<(String, Digest32)>, ProvisionError<E>> {
     let terms = broker.challenge(identity.node(), Purpose::Workload).await?;
-    // The terms of somebody else's challenge would have the enclave answer that one.
-    if (terms.node, terms.purpose, terms.verifier) != (identity.node(), Purpose::Workload, broker.at().key) {
-        return Err(ProvisionError::ForeignChallenge);
-    }
     let evidence = attest(Purpose::Workload, terms.challenge())
         .await
         .map_err(ProvisionError::Enclave)?;

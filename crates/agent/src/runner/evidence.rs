@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nautilus_channel::Backoff;
-use nautilus_core::{AppraisalVerdict, ChallengeTerms, EvidenceFile, EvidenceId, Purpose, UnixMillis};
+use nautilus_core::{
+    AppraisalVerdict, BoundUserData, ChallengeTerms, EvidenceFile, EvidenceId, Purpose, UnixMillis,
+};
 use nautilus_verifier::api::{AttestationOutcome, KeyRotationNotice};
 use nautilus_verifier::{private_file, told};
 use tokio::task::spawn_blocking;
@@ -58,6 +60,13 @@ impl Agent {
         let outcome = answer
             .outcome
             .ok_or_else(|| AttestationError::Internal("the verifier gave no outcome".to_owned()))?;
+        if outcome.evidence_id != answer.evidence {
+            let what = format!(
+                "the verifier's outcome is of evidence {}, and {} was presented",
+                outcome.evidence_id, answer.evidence
+            );
+            return Err(AttestationError::Internal(what).into());
+        }
         self.judged(answer.response.evidence, outcome).await
     }
 
@@ -71,10 +80,12 @@ impl Agent {
         self.persist(async || Ok(self.verifier.connect().await?)).await
     }
 
-    /// Tells of evidence that was rejected before a channel opened, as of boot evidence that is rejected.
+    /// Tells of evidence that was rejected before a channel opened, as of boot evidence that is rejected. Only what was
+    /// presented is kept, under no other name than its own.
     pub(super) async fn rejected(&self, outcome: AttestationOutcome) -> AgentError {
         let rejected = AgentError::rejected(&outcome.appraisal);
-        match self.verifier.presented() {
+        let presented = self.verifier.presented();
+        match presented.filter(|file| evidence_id(file) == Some(outcome.evidence_id)) {
             Some(file) => self.judged(file, outcome).await.err().unwrap_or(rejected),
             None => rejected,
         }
@@ -145,4 +156,11 @@ impl Agent {
         })?;
         Ok(path)
     }
+}
+
+/// The id of evidence that binds user data, as all of a node's does.
+fn evidence_id(file: &EvidenceFile) -> Option<EvidenceId> {
+    let bound = BoundUserData::from_canonical(file.evidence.user_data.as_deref()?)?;
+    let report_data = file.challenge.bind(&bound);
+    Some(EvidenceId::of(file.evidence.tee, report_data.as_bytes()))
 }

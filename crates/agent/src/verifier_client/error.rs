@@ -1,7 +1,7 @@
 //! Why a verifier gave no success.
 
 use nautilus_channel::{Address, ChannelError, ClientError, Fault};
-use nautilus_core::PublicKey;
+use nautilus_core::{AppraisalVerdict, PublicKey, Purpose};
 use nautilus_verifier::api::{ApiError, AttestationOutcome};
 
 use super::VerifierAddress;
@@ -13,13 +13,25 @@ const CHALLENGE_UNKNOWN: &str = "challenge_unknown";
 /// The channel's name for an appraisal that rejects.
 const NOT_ACCEPTED: &str = "not_accepted";
 /// The verifier's names for what lies with it, and may be over in a moment.
-const PASSING: [&str; 5] = [
+const PASSING: [&str; 7] = [
     "busy",
     "queue_full",
     "ledger_unavailable",
+    "registry_unavailable",
+    "registry_full",
     "internal",
     "shutting_down",
 ];
+
+/// What a client knows beside the error.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    /// What failed in the node's own part of the handshake.
+    pub(super) own: Option<Failure>,
+    /// Whether there was a session with the verifier's key in this run, and there is none now. Then who answers without
+    /// that key is somebody in between, who may go, and not a wrong address.
+    pub(super) lost: bool,
+}
 
 /// Why the verifier gave no success.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -39,6 +51,9 @@ pub enum VerifierError {
     /// It refused, and would again.
     #[error("verifier refused ({}): {}", .0.kind, .0.detail)]
     Refused(ApiError),
+    /// It ended the channel for a reason that would end the next one too. No question was answered by that.
+    #[error("verifier refused ({}): {}", .0.kind, .0.detail)]
+    Ended(ApiError),
     /// Its policy rejects the evidence of the session: there is no channel.
     #[error("{}", rejection(&.outcome.appraisal))]
     Rejected {
@@ -72,6 +87,18 @@ pub enum VerifierError {
     /// The node's enclave does not vouch for the session.
     #[error("no channel to the verifier: the node's enclave does not vouch for it: {0}")]
     NotPresented(String),
+    /// Its challenge is another verifier's, for another node, or for another purpose: who answers it would answer that
+    /// one.
+    #[error(
+        "the challenge of the verifier at {address} is not its own, for this node and the purpose `{}`",
+        purpose.as_str()
+    )]
+    ForeignChallenge {
+        /// Where it is.
+        address: Address,
+        /// What was asked for.
+        purpose: Purpose,
+    },
     /// Its answer is none.
     #[error("verifier at {address} answered something that is no answer: {what}")]
     NotUnderstood {
@@ -102,8 +129,9 @@ impl VerifierError {
         matches!(self, Self::Refused(error) if error.kind == CHALLENGE_UNKNOWN)
     }
 
-    /// What a channel's failure means, where the node's own part in it failed as `own` says.
-    pub(super) fn of(error: ClientError, at: &VerifierAddress, own: Option<Failure>) -> Self {
+    /// What a channel's failure means, as things stand.
+    pub(super) fn of(error: ClientError, at: &VerifierAddress, standing: Standing) -> Self {
+        let Standing { own, lost } = standing;
         let address = at.address.clone();
         match error {
             ClientError::Declined(fault) => Self::answered(fault),
@@ -113,39 +141,49 @@ impl VerifierError {
             },
             ClientError::Channel(ChannelError::Refused(fault)) if fault.kind == NOT_ACCEPTED => {
                 match AttestationOutcome::decode(&fault.note) {
-                    Ok(outcome) => Self::Rejected {
+                    Ok(outcome) if outcome.verdict == AppraisalVerdict::Rejected => Self::Rejected {
                         outcome: Box::new(outcome),
                     },
+                    Ok(_) => Self::NotUnderstood {
+                        address,
+                        what: "its appraisal accepts, and it opens no channel".to_owned(),
+                    },
                     // It may reject without an appraisal.
-                    Err(_) if fault.note.is_empty() => Self::Refused(fault.into()),
+                    Err(_) if fault.note.is_empty() => Self::Ended(fault.into()),
                     Err(error) => Self::NotUnderstood {
                         address,
                         what: format!("its appraisal: {error}"),
                     },
                 }
             }
-            ClientError::Channel(why @ ChannelError::Refused(_)) if why.may_pass() => Self::Unreachable {
-                address,
-                why: why.to_string(),
-            },
-            ClientError::Channel(ChannelError::Refused(fault)) => Self::answered(fault),
-            ClientError::Channel(ChannelError::KeyUnexpected(why)) => Self::WrongKey {
-                address,
-                key: at.key,
-                why,
-            },
+            ClientError::Channel(ChannelError::Refused(fault)) => {
+                let why = ChannelError::Refused(fault.clone());
+                if why.may_pass() {
+                    let why = why.to_string();
+                    Self::Unreachable { address, why }
+                } else if passes(&fault) {
+                    Self::Failed(fault.into())
+                } else {
+                    Self::Ended(fault.into())
+                }
+            }
             ClientError::Channel(ChannelError::NotPresented(why)) => match own {
                 Some(Failure::Away(why)) => Self::EnclaveAway(why),
                 Some(Failure::Refused(why)) => Self::NotPresented(why),
                 None => Self::NotPresented(why),
             },
-            ClientError::Channel(ChannelError::PayloadInvalid { what, .. }) => {
-                Self::NotUnderstood { address, what }
-            }
-            ClientError::Channel(why) if why.may_pass() => Self::Unreachable {
+            ClientError::Channel(why) if lost || why.may_pass() => Self::Unreachable {
                 address,
                 why: why.to_string(),
             },
+            ClientError::Channel(ChannelError::KeyUnexpected(why)) => Self::WrongKey {
+                address,
+                key: at.key,
+                why,
+            },
+            ClientError::Channel(ChannelError::PayloadInvalid { what, .. }) => {
+                Self::NotUnderstood { address, what }
+            }
             ClientError::Channel(why) => Self::NoChannel { address, why },
             ClientError::Closed => Self::Closed,
             // A kind that the channel may have in a later version.
@@ -157,10 +195,14 @@ impl VerifierError {
     }
 
     fn answered(fault: Fault) -> Self {
-        if PASSING.contains(&fault.kind.as_str()) {
+        if passes(&fault) {
             Self::Failed(fault.into())
         } else {
             Self::Refused(fault.into())
         }
     }
+}
+
+fn passes(fault: &Fault) -> bool {
+    PASSING.contains(&fault.kind.as_str())
 }

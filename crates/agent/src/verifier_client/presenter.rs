@@ -72,6 +72,11 @@ impl Presented {
         self.lock().failure.clone()
     }
 
+    /// Forgets the evidence: another handshake starts, which may fail before it presents any.
+    pub(super) fn forget(&self) {
+        self.lock().file = None;
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Last> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

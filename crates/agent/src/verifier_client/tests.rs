@@ -59,14 +59,14 @@ async fn a_question_opens_the_channel_and_the_channel_is_told() {
         );
         Said::Answer(Answer::Challenge(terms(&VerifierAddress {
             address: Address::Unix("/".into()),
-            key: PublicKey([9; 32]),
+            key: FakeVerifier::key(),
         })))
     })
     .await;
     let (client, told) = client(&verifier, WANTED);
     assert_eq!(client.state().session, None);
     let answer = client.challenge(NODE, Purpose::Boot).await.unwrap();
-    assert_eq!(answer.verifier, PublicKey([9; 32]));
+    assert_eq!(answer.verifier, verifier.at.key);
     assert_eq!(*verifier.tee.accompanying.lock().unwrap(), b"introduction");
     let session = client.state().session.unwrap();
     let told = told.lock().unwrap();
@@ -83,6 +83,71 @@ async fn a_question_opens_the_channel_and_the_channel_is_told() {
         (facts.peer.as_str(), facts.peer_key),
         ("verifier", verifier.at.key)
     );
+}
+
+#[tokio::test]
+async fn a_challenge_that_is_another_ones_is_not_answered() {
+    let own = || ChallengeTerms {
+        verifier: FakeVerifier::key(),
+        node: NODE,
+        purpose: Purpose::Runtime,
+        nonce: nautilus_core::Digest32([5; 32]),
+        issued_at: UnixMillis(1),
+        expires_at: UnixMillis(2),
+    };
+    let changes: [fn(&mut ChallengeTerms); 3] = [
+        |terms| terms.verifier = PublicKey([9; 32]),
+        |terms| terms.node = NodeId([9; 32]),
+        |terms| terms.purpose = Purpose::Workload,
+    ];
+    let given = Mutex::new(changes.into_iter());
+    let verifier = FakeVerifier::start(move |_, _| {
+        let mut terms = own();
+        if let Some(change) = given.lock().unwrap().next() {
+            change(&mut terms);
+        }
+        Said::Answer(Answer::Challenge(terms))
+    })
+    .await;
+    let (client, _) = client(&verifier, WANTED);
+    for _ in changes {
+        let error = client.challenge(NODE, Purpose::Runtime).await.unwrap_err();
+        assert!(
+            matches!(&error, VerifierError::ForeignChallenge { purpose, .. } if *purpose == Purpose::Runtime),
+            "{error}"
+        );
+        assert!(!error.may_pass());
+    }
+    client.challenge(NODE, Purpose::Runtime).await.unwrap();
+}
+
+/// Whoever comes between only keeps the node from its verifier.
+#[tokio::test]
+async fn after_a_session_a_stranger_at_the_address_is_waited_out() {
+    let verifier = FakeVerifier::start(|_, _| Said::Nothing).await;
+    let (mut client, _) = client(&verifier, WANTED);
+    client.connect().await.unwrap();
+    let stranger = || ClientError::Channel(ChannelError::KeyUnexpected("its signature is another key's"));
+    let alert = || ClientError::Channel(ChannelError::Alert("handshake failure".to_owned()));
+    // The session is open: nobody is in between.
+    assert!(matches!(
+        client.failed(stranger()),
+        VerifierError::WrongKey { .. }
+    ));
+    client.reset();
+    for error in [stranger(), alert()] {
+        let error = client.failed(error);
+        assert!(matches!(&error, VerifierError::Unreachable { .. }), "{error}");
+        assert!(error.may_pass());
+    }
+    // The node's own refusal is nobody else's.
+    let own = client.failed(ClientError::Channel(ChannelError::NotPresented("so".to_owned())));
+    assert!(matches!(&own, VerifierError::NotPresented(_)), "{own}");
+    client.had_session = Arc::default();
+    assert!(matches!(
+        client.failed(stranger()),
+        VerifierError::WrongKey { .. }
+    ));
 }
 
 #[tokio::test]
@@ -207,7 +272,9 @@ fn who_is_at_fault_decides_what_follows() {
         address: "tcp://127.0.0.1:1".parse().unwrap(),
         key: PublicKey([1; 32]),
     };
-    let of = |error: ChannelError, own| VerifierError::of(ClientError::Channel(error), &at, own);
+    let of = |error: ChannelError, own| {
+        VerifierError::of(ClientError::Channel(error), &at, Standing { own, lost: false })
+    };
     let not_presented = || ChannelError::NotPresented("so".to_owned());
     let away = of(not_presented(), Some(Failure::Away("it sleeps".to_owned())));
     assert!(
@@ -232,15 +299,43 @@ fn who_is_at_fault_decides_what_follows() {
     };
     let full = of(fault("sessions_full", b""), None);
     assert!(full.may_pass(), "{full}");
-    let unknown = of(fault("platform_changed", b""), None);
-    assert!(
-        matches!(&unknown, VerifierError::Refused(error) if error.kind == "platform_changed"),
-        "{unknown}"
-    );
+    let silent = of(fault("peer_silent", b""), None);
+    assert!(matches!(&silent, VerifierError::Unreachable { .. }), "{silent}");
+    let stopping = of(fault("shutting_down", b""), None);
+    assert!(stopping.may_pass(), "{stopping}");
+    for kind in ["registry_unavailable", "registry_full"] {
+        let passing = of(fault(kind, b""), None);
+        assert!(
+            matches!(&passing, VerifierError::Failed(error) if error.kind == kind),
+            "{passing}"
+        );
+        assert!(passing.may_pass());
+    }
+    // The end of a channel answers no question.
+    for kind in ["platform_changed", "already_settled", "challenge_unknown"] {
+        let ended = of(fault(kind, b""), None);
+        assert!(
+            matches!(&ended, VerifierError::Ended(error) if error.kind == kind),
+            "{ended}"
+        );
+        assert!(!ended.may_pass() && !ended.wants_new_challenge());
+    }
     let no_outcome = of(fault("not_accepted", b"{}"), None);
     assert!(
         matches!(&no_outcome, VerifierError::NotUnderstood { what, .. } if what.starts_with("its appraisal: ")),
         "{no_outcome}"
+    );
+    let accepting = AttestationOutcome {
+        verdict: AppraisalVerdict::Accepted,
+        assurance: nautilus_core::TeeKind::Simulated.assurance(),
+        evidence_id: nautilus_core::EvidenceId([1; 32]),
+        expires_at: UnixMillis(1),
+        appraisal: serde_json::Value::Null,
+    };
+    let accepting = of(fault("not_accepted", &accepting.encode().unwrap()), None);
+    assert!(
+        matches!(&accepting, VerifierError::NotUnderstood { what, .. } if what.starts_with("its appraisal accepts")),
+        "{accepting}"
     );
     let downgraded = of(ChannelError::VersionDowngraded, None);
     assert!(
@@ -259,7 +354,7 @@ fn who_is_at_fault_decides_what_follows() {
             last: Some(ChannelError::Truncated),
         },
         &at,
-        None,
+        Standing::default(),
     );
     assert!(
         late.to_string().starts_with(

@@ -15,7 +15,7 @@ fn invalid(expanded: Result<Vec<u8>, ChannelError>, expected: usize) -> String {
 
 #[test]
 fn what_is_compressed_expands_to_itself() {
-    for length in [1, THRESHOLD, THRESHOLD + 1, 100_000, 1 << 20] {
+    for length in [1, THRESHOLD, THRESHOLD + 1, 100_000, FREE] {
         let payload: Vec<u8> = (0..length).map(|index| (index % 100) as u8).collect();
         match compress(&payload) {
             Some(compressed) => {
@@ -25,6 +25,14 @@ fn what_is_compressed_expands_to_itself() {
             None => assert!(length <= 100, "{length} bytes did not get shorter"),
         }
     }
+}
+
+#[test]
+fn what_would_get_too_short_is_not_compressed() {
+    assert!(compress(&vec![7; FREE]).is_some());
+    assert_eq!(compress(&vec![7; 2 * FREE]), None);
+    assert_eq!(most(0), FREE);
+    assert_eq!(most(usize::MAX), usize::MAX);
 }
 
 #[test]

@@ -88,6 +88,11 @@ impl Handshake {
         matches!(self.turn, Turn::Tls | Turn::PeerHello)
     }
 
+    /// Whether the peer has shown what was demanded of it.
+    pub(super) const fn knows_peer(&self) -> bool {
+        self.peer.is_some()
+    }
+
     /// What is due of the peer.
     pub(super) const fn due(&self) -> &'static str {
         match self.turn {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -14,6 +14,7 @@ use crate::connection::Channel;
 use crate::error::{ChannelError, Fault};
 use crate::message::{Message, MessageId, MessageType};
 use crate::peer::Attested;
+use crate::queue::{ENQUEUE, QUEUE};
 use crate::sessions::SessionId;
 
 /// Answers that wait for the peer to take them.
@@ -25,6 +26,9 @@ const DEAF_AFTER: Duration = Duration::from_secs(1);
 const HANDLING: Duration = Duration::from_secs(60);
 /// How long a peer may take to hear that its session ends, and before that what it was still to be told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// KiB of questions of one session that wait or are worked on.
+const LANE_KIB: usize = 16 * 1024;
 
 /// What is said to a question.
 struct Said {
@@ -38,6 +42,8 @@ struct Line {
     /// None after the last.
     answers: mpsc::Sender<Option<Said>>,
     cutter: Cutter,
+    /// One permit for each KiB that the session may still ask.
+    space: Arc<Semaphore>,
     /// The peer asks and does not listen.
     deaf: AtomicBool,
 }
@@ -57,6 +63,7 @@ pub(super) async fn run(server: Arc<Server>, established: Established) {
         channel,
         answers,
         cutter,
+        space: Arc::new(Semaphore::new(LANE_KIB)),
         deaf: AtomicBool::new(false),
     });
     let lane = place.session();
@@ -93,8 +100,7 @@ impl Server {
     /// Puts a question in its lane.
     async fn take(self: &Arc<Self>, lane: SessionId, line: &Arc<Line>, message: Message) {
         let question = message.message_id;
-        let job = Arc::clone(self).handle(Arc::clone(line), message);
-        let Err(why) = self.queue.enqueue(lane, job).await else {
+        let Err(why) = self.enqueue(lane, line, message).await else {
             return;
         };
         let fault = match why {
@@ -106,6 +112,34 @@ impl Server {
             why => why.fault(),
         };
         self.say(line, question, Err(fault)).await;
+    }
+
+    /// Few long questions fill the memory as well as many short ones: each takes room of its session's and the server's
+    /// until it is done.
+    async fn enqueue(
+        self: &Arc<Self>,
+        lane: SessionId,
+        line: &Arc<Line>,
+        message: Message,
+    ) -> Result<(), ChannelError> {
+        let kib = message.payload.len().div_ceil(1024).max(1);
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        let space = async {
+            let in_lane = Arc::clone(&line.space).acquire_many_owned(kib).await?;
+            let in_server = Arc::clone(&self.space).acquire_many_owned(kib).await?;
+            Ok::<[OwnedSemaphorePermit; 2], tokio::sync::AcquireError>([in_lane, in_server])
+        };
+        let held = match timeout(ENQUEUE, space).await {
+            Ok(Ok(held)) => held,
+            Ok(Err(_closed)) => return Err(ChannelError::Closed),
+            Err(_elapsed) => return Err(ChannelError::QueueFull(QUEUE)),
+        };
+        let handled = Arc::clone(self).handle(Arc::clone(line), message);
+        let job = async move {
+            handled.await;
+            drop(held);
+        };
+        self.queue.enqueue(lane, job).await
     }
 
     async fn handle(self: Arc<Self>, line: Arc<Line>, message: Message) {

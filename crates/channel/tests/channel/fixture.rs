@@ -268,10 +268,10 @@ pub fn open(tee: &Tee) -> (Side<'_>, Side<'_>) {
     (a, b)
 }
 
-/// What a peer that refused says why.
+/// Why a peer refused; whether it had shown who it is, is not looked at.
 pub fn refused(error: Option<ChannelError>) -> Fault {
     match error {
-        Some(ChannelError::Refused(fault)) => fault,
+        Some(ChannelError::Refused(fault) | ChannelError::RefusedByStranger(fault)) => fault,
         other => panic!("{other:?}"),
     }
 }

@@ -1,7 +1,8 @@
 //! Somebody in the middle: evidence that is genuine, and of another session.
 
 use nautilus_channel::{
-    ChannelError, Credential, CredentialKind, Demand, Hello, Judgement, Present, SessionKeyHolder as _,
+    ChannelError, Credential, CredentialKind, Demand, Fault, Hello, Judgement, MessageType, Present,
+    SessionKeyHolder as _, encode_bcs,
 };
 use nautilus_core::{Digest32, End, NodeId, PublicKey, Role, SessionBinding, VerifyError};
 
@@ -244,6 +245,28 @@ fn evidence_diverted_from_another_verifier_is_refused() {
     };
     assert_eq!(expected, present.terms.challenge().digest().to_string());
     assert_eq!(found, diverted.terms.challenge().digest().to_string());
+}
+
+#[test]
+fn a_refusal_of_somebody_who_did_not_show_the_verifiers_key_is_nobodys_word() {
+    let tee = Tee::new();
+    let (mut raw, mut side, _) = called(&Setup::right(), &tee);
+    raw.say_hello();
+    let forged = Fault {
+        kind: "not_accepted".to_owned(),
+        detail: "the policy rejected it".to_owned(),
+        note: b"an outcome that no verifier made".to_vec(),
+    };
+    raw.frame(MessageType::Error, &encode_bcs(&forged).unwrap());
+    let error = raw.carry(&mut side).unwrap();
+    assert!(error.may_pass(), "{error}");
+    assert_eq!(
+        error,
+        ChannelError::RefusedByStranger(Fault {
+            note: Vec::new(),
+            ..forged
+        })
+    );
 }
 
 #[test]

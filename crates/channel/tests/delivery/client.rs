@@ -107,7 +107,7 @@ async fn what_would_end_alike_is_not_tried_again() {
     );
     // The peer is told why.
     assert!(
-        matches!(&refused, Some(ChannelError::Refused(fault)) if fault.kind == "key_unexpected"),
+        matches!(&refused, Some(ChannelError::Refused(fault) | ChannelError::RefusedByStranger(fault)) if fault.kind == "key_unexpected"),
         "{refused:?}"
     );
     assert!(told.lock().unwrap().is_empty());

@@ -9,6 +9,7 @@ use stateright::{Checker as _, HasDiscoveries, Model, Property};
 
 use crate::fixture::{NODE, START, Tee, verifier};
 use crate::puppet::{HandshakeContent, Puppet};
+use crate::traces::told;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Stage {
@@ -275,7 +276,7 @@ fn run(model: &Frames, tee: &Tee, said: &[Say]) {
         let seen = format!("after {:?}", &said[..=at]);
         assert_eq!(end.peer().is_some(), expected.stage == Stage::Open, "{seen}");
         assert_eq!(delivered, expected.delivered, "{seen}");
-        let over = end.next_tick().is_none().then(|| end.ended().kind().to_owned());
+        let over = end.next_tick().is_none().then(|| told(&end.ended()).to_owned());
         match expected.stage {
             Stage::Over(kind) => assert_eq!(over.as_deref(), Some(kind), "{seen}"),
             _ => assert_eq!(over, None, "{seen}"),

@@ -259,10 +259,19 @@ impl<'a> Run<'a> {
     }
 }
 
+/// The name of an error, or of the fault that a stranger told.
+pub fn told(why: &ChannelError) -> &str {
+    match why {
+        ChannelError::RefusedByStranger(fault) => &fault.kind,
+        other => other.kind(),
+    }
+}
+
 fn is_kind(why: &ChannelError, kind: Kind) -> bool {
     match kind {
         TRANSPORT => ["record_forged", "tls", "alert", "truncated"].contains(&why.kind()),
-        kind => why.kind() == kind,
+        // The model does not ask whose word a fault is; the implementation does, by the credential that came or did not.
+        kind => told(why) == kind,
     }
 }
 

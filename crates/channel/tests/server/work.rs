@@ -100,6 +100,38 @@ async fn a_question_for_which_there_is_no_room_is_declined_by_name() {
 }
 
 #[tokio::test]
+async fn long_questions_fill_a_session_before_it_has_many() {
+    let served = Served::with_gate(0).await;
+    let channel = served.connect(1).await.unwrap();
+    let long = MessageType::PerformanceData.limit();
+    let mut asked = JoinSet::new();
+    let ask_long = || {
+        let channel = channel.clone();
+        async move { ask(&channel, &vec![7; long]).await }
+    };
+    for _ in 0..16 {
+        asked.spawn(ask_long());
+    }
+    // One is under way.
+    served.until(|status| status.queued == 15).await;
+    let more = tokio::spawn(ask_long());
+    while !more.is_finished() {
+        pass(Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(declined(more.await.unwrap()), "queue_full");
+    // Another session has room of its own.
+    let other = served.connect(2).await.unwrap();
+    served.echo.gate.add_permits(18);
+    assert_eq!(ask(&other, b"beside").await.unwrap(), b"beside");
+    while let Some(done) = asked.join_next().await {
+        assert_eq!(done.unwrap().unwrap().len(), long);
+    }
+    // What is done takes no room.
+    assert_eq!(ask_long().await.unwrap().len(), long);
+}
+
+#[tokio::test]
 async fn what_was_asked_is_answered_before_the_end() {
     let mut served = Served::with_gate(0).await;
     let channel = served.connect(1).await.unwrap();

@@ -19,7 +19,7 @@ use clap::Args;
 use nautilus_agent::event::{Event, EventSink, What};
 use nautilus_agent::hub::EventHub;
 use nautilus_agent::page;
-use nautilus_agent::runner::{Agent, AgentError, Ended};
+use nautilus_agent::runner::{Agent, AgentError, Ended, Settings};
 use nautilus_agent::{VerifierAddress, told};
 use nautilus_channel::{Address, Listener};
 use nautilus_tee::simulated::Vendor;
@@ -104,11 +104,19 @@ pub enum Whom {
 
 /// Runs a node until it is to stop.
 pub fn run_node(plan: Plan, whom: Whom, json: bool) -> Result<ExitCode, Failure> {
+    let verifier = match &whom {
+        Whom::Other(verifier) => verifier.clone(),
+        Whom::Own(relying) => VerifierAddress {
+            address: own_address(&plan.data_dir)?,
+            key: relying.verifier.public_key(),
+        },
+    };
+    let settings = plan.settings(verifier)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_keep_alive(Duration::from_secs(2))
         .build()?;
-    let result = runtime.block_on(plan.run(whom, json));
+    let result = runtime.block_on(plan.run(whom, settings, json));
     // A request to a verifier that hangs must not hold the end up.
     runtime.shutdown_timeout(SERVER_DEADLINE);
     result
@@ -116,7 +124,7 @@ pub fn run_node(plan: Plan, whom: Whom, json: bool) -> Result<ExitCode, Failure>
 
 impl Plan {
     /// Starts everything, waits for the end, and stops everything in reverse.
-    async fn run(self, whom: Whom, json: bool) -> Result<ExitCode, Failure> {
+    async fn run(self, whom: Whom, settings: Settings, json: bool) -> Result<ExitCode, Failure> {
         let mut signals = Signals::listen()?;
         let listener = self.bind().await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -136,20 +144,25 @@ impl Plan {
 
         let (close, closed) = watch::channel(false);
         let mut routes = page::router(hub);
-        let (verifier, mut served) = match whom {
-            Whom::Other(verifier) => (verifier, None),
+        let mut served = match whom {
+            Whom::Other(_) => None,
             Whom::Own(relying) => {
-                let listener = Listener::bind(&own_address(&self.data_dir)?)
+                let listener = Listener::bind(&settings.verifier.address)
                     .await
                     .map_err(Failure::missing)?;
-                let verifier = Arc::new(relying.verifier);
-                let at = VerifierAddress {
-                    address: listener.local_address().clone(),
-                    key: verifier.public_key(),
-                };
+                let report = Arc::clone(&events);
+                let verifier = relying.verifier.reporting(move |refusal| {
+                    report(Event {
+                        at: now(),
+                        what: What::Warning {
+                            detail: told(refusal),
+                        },
+                    });
+                });
+                let verifier = Arc::new(verifier);
                 routes = routes.merge(nautilus_verifier::router(Arc::clone(&verifier)));
                 let serve = nautilus_verifier::serve(verifier, listener, until_closed(closed.clone()));
-                (at, Some(tokio::spawn(serve)))
+                Some(tokio::spawn(serve))
             }
         };
         let routes = page::guarded(routes);
@@ -158,7 +171,6 @@ impl Plan {
             simulated.map(|simulated| tokio::spawn(renew_endorsements(simulated, Arc::clone(&events))));
         let mut server = tokio::spawn(serve(listener, routes, closed));
 
-        let settings = self.settings(verifier)?;
         let mut agent = Agent::open(settings, self.grounds, Arc::clone(&events)).map_err(failure)?;
         let (stop, stopped) = watch::channel(false);
         let (result, reason) = {

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use nautilus_agent::config::parse_duration;
 use nautilus_channel::{Address, Listener};
 use nautilus_core::TrustAnchors;
-use nautilus_verifier::{Registry, now};
+use nautilus_verifier::{Refusal, Registry, now};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -20,7 +20,7 @@ use crate::command::up::{
     RelyingParty, Signals, development_policy, enclave_image, registry_path, verifier_set,
 };
 use crate::command::verify::{read_policy, simulated_directory};
-use crate::failure::Failure;
+use crate::failure::{Failure, printable};
 use crate::input::read_trust_anchors;
 use crate::output;
 
@@ -44,7 +44,8 @@ pub struct Serve {
     /// Where nodes connect: tcp://HOST:PORT, unix:///PATH or vsock://CID:PORT
     #[arg(long, value_name = "ADDRESS", default_value = "tcp://127.0.0.1:8472")]
     listen: Address,
-    /// Also give the public facts (key, JSON Web Key Set) over HTTP at this address
+    /// Also give the public facts (key, JSON Web Key Set) over HTTP at this address: on loopback, or behind a proxy.
+    /// Connections are not bounded
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
     /// Policy that evidence has to pass. Needed, but with --dangerous-allow-simulated, where the default pins the
@@ -131,8 +132,17 @@ impl Serve {
             })?),
             None => None,
         };
+        if let Some(address) = self.http.filter(|address| !address.ip().is_loopback()) {
+            let detail = format!(
+                "connections over HTTP are not bounded, and {address} is not loopback: have a proxy in front that \
+                 bounds them"
+            );
+            warn(json, &detail)?;
+        }
         let channel = listener.local_address().to_string();
-        let verifier = Arc::new(relying.verifier);
+        // Peers are told the name alone.
+        let report = |refusal: &Refusal| eprintln!("nautilus: {}", printable(&refusal.to_string()));
+        let verifier = Arc::new(relying.verifier.reporting(report));
         let key = verifier.public_key();
         let url = match &http {
             Some(listener) => Some(format!("http://{}/", listener.local_addr()?)),
@@ -167,6 +177,15 @@ impl Serve {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// As an event where events are asked for.
+fn warn(json: bool, detail: &str) -> Result<(), Failure> {
+    if json {
+        return output::line(json!({ "kind": "warning", "at": now(), "detail": detail }));
+    }
+    eprintln!("nautilus: {detail}");
+    Ok(())
 }
 
 impl Nodes {

@@ -21,7 +21,7 @@ fn a_verifier_without_the_expected_key_gets_no_evidence() {
     let ended = node.ended_alone();
     assert_ne!(ended.status.code(), Some(0));
     let told = told(&ended);
-    assert!(told.contains("expected key"), "{told}");
+    assert!(told.contains("is not the verifier with the key"), "{told}");
     assert!(ended.of("boot").is_empty());
     drop(verifier);
 }

@@ -2,7 +2,6 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -11,15 +10,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::node::Node;
-use crate::program::{finish, up};
+use crate::program::{command, finish, nautilus, up};
 use crate::story::{each, warnings};
 
 const SECRET: &[u8] = b"a secret that no log and no event may show";
 
-/// An address that was free a moment ago.
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+/// Where the verifier in a data directory is reached.
+fn channel(data: &Path) -> String {
+    format!("unix://{}", data.join("verifier/channel.sock").to_str().unwrap())
 }
 
 fn put(data: &Path, name: &str, mode: u32) -> String {
@@ -45,9 +43,8 @@ fn put(data: &Path, name: &str, mode: u32) -> String {
 fn provisioned_secrets_are_those_in_the_brokers_directory() {
     let data = TempDir::new().unwrap();
     let sha256 = put(data.path(), "disk.key", 0o600);
-    let address = free_address();
-    let url = format!("http://{address}");
-    let more = ["--listen", &address, "--key-provision-url", &url];
+    let url = channel(data.path());
+    let more = ["--key-provision-url", &url];
     let mut node = Node::start(data.path(), &more);
     let event = node.next("provisioned");
     assert_eq!(event["name"], "node");
@@ -81,11 +78,8 @@ fn provisioned_secrets_are_those_in_the_brokers_directory() {
 fn people_read_what_was_provisioned_and_which_key_was_rotated() {
     let data = TempDir::new().unwrap();
     put(data.path(), "disk.key", 0o600);
-    let address = free_address();
-    let url = format!("http://{address}");
+    let url = channel(data.path());
     let more = [
-        "--listen",
-        &address,
         "--key-provision-url",
         &url,
         "--interval",
@@ -111,9 +105,8 @@ fn people_read_what_was_provisioned_and_which_key_was_rotated() {
 #[test]
 fn provisioning_by_a_broker_without_secrets_ends_the_node() {
     let data = TempDir::new().unwrap();
-    let address = free_address();
-    let url = format!("http://{address}");
-    let more = ["--listen", &address, "--key-provision-url", &url];
+    let url = channel(data.path());
+    let more = ["--key-provision-url", &url];
     let ended = Node::start(data.path(), &more).ended();
     assert_eq!(ended.status.code(), Some(3), "{:?}", ended.stderr);
     for told in [
@@ -153,17 +146,56 @@ fn provisioning_waits_for_a_broker_that_is_away() {
     let data = TempDir::new().unwrap();
     let other = TempDir::new().unwrap();
     let sha256 = put(other.path(), "disk.key", 0o600);
-    let address = free_address();
-    let url = format!("http://{address}");
-    let mut node = Node::start(data.path(), &["--key-provision-url", &url]);
-    node.wait_for("the broker is missed", |event| {
-        let detail = event["detail"].as_str().unwrap_or_default();
-        event["kind"] == "warning" && detail.contains("cannot reach the verifier") && detail.contains(&url)
-    });
     // The broker wants the same program, and trusts the same simulated vendor.
+    let evidence = data.path().join("first.json");
+    let mut attest = command(&nautilus());
+    attest
+        .args([
+            "attest",
+            "--config",
+            "/dev/null",
+            "--tee",
+            "simulated",
+            "--data-dir",
+        ])
+        .arg(data.path())
+        .arg("-o")
+        .arg(&evidence);
+    finish(attest, b"").ends_with(0);
     let simulated = "simulated";
     copy(&data.path().join(simulated), &other.path().join(simulated));
-    let mut broker = Node::start(other.path(), &["--listen", &address]);
+    let url = channel(other.path());
+    let serve = |more: &[&str]| {
+        let mut serve = command(&nautilus());
+        serve
+            .args([
+                "verifier",
+                "serve",
+                "--config",
+                "/dev/null",
+                "--dangerous-allow-simulated",
+            ])
+            .args(["--listen", &url, "--data-dir"])
+            .arg(other.path())
+            .args(more);
+        Node::run(serve, other.path())
+    };
+    let mut once = serve(&["--for", "10ms"]);
+    let key = once.next("listening")["verifier_key"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    once.ended_soon();
+    let mut node = Node::start(
+        data.path(),
+        &["--key-provision-url", &url, "--key-provision-key", &key],
+    );
+    node.wait_for("the broker is missed", |event| {
+        let detail = event["detail"].as_str().unwrap_or_default();
+        event["kind"] == "warning" && detail.contains("cannot reach") && detail.contains(&url)
+    });
+    let mut broker = serve(&[]);
+    broker.next("listening");
     let event = node.next("provisioned");
     let [taken] = event["secrets"].as_array().unwrap().as_slice() else {
         panic!("{event}")
@@ -176,9 +208,8 @@ fn provisioning_waits_for_a_broker_that_is_away() {
     node.next("settled");
     node.interrupt();
     node.ended_soon().is_orderly();
-    broker.next("settled");
     broker.interrupt();
-    broker.ended_soon().is_orderly();
+    broker.ended_soon().is_orderly_verifier();
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -199,7 +230,7 @@ fn provisioning_is_not_set_up_by_halves() {
     let data = TempDir::new().unwrap();
     let more = ["--key-provision-url", "https://broker.example"];
     let told = finish(up(data.path(), &more), b"").fails_with(2);
-    assert!(told.contains("has to start with http://"), "{told}");
+    assert!(told.contains("key_provision_key"), "{told}");
     put(data.path(), "disk.key", 0o644);
     let told = finish(up(data.path(), &[]), b"").fails_with(3);
     assert!(told.contains("chmod 600"), "{told}");

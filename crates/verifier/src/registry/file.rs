@@ -8,7 +8,7 @@ use std::path::Path;
 use nautilus_core::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, MAX_NODES, MAX_RETIRED, RegistryError};
+use super::{Entry, MAX_ADMITTED, MAX_NODES, MAX_RETIRED, RegistryError};
 use crate::private_file;
 
 /// The first field of every registry of this version.
@@ -63,14 +63,15 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<NodeId, Entry>, RegistryError
     if content.nodes.len() > MAX_NODES {
         return Err(invalid(format!("it has more than {MAX_NODES} nodes")));
     }
-    if let Some((node, _)) = content
-        .nodes
-        .iter()
-        .find(|(_, entry)| entry.retired.len() > MAX_RETIRED)
-    {
-        return Err(invalid(format!(
-            "node {node} has more than {MAX_RETIRED} retired keys"
-        )));
+    for (node, entry) in &content.nodes {
+        for (keys, limit, what) in [
+            (&entry.admitted, MAX_ADMITTED, "admitted"),
+            (&entry.retired, MAX_RETIRED, "retired"),
+        ] {
+            if keys.len() > limit {
+                return Err(invalid(format!("node {node} has more than {limit} {what} keys")));
+            }
+        }
     }
     Ok(content.nodes)
 }

@@ -91,13 +91,112 @@ fn a_retired_key_stays_retired_and_only_that_nodes() {
     ));
     registry.admit(node(1), &here, &key(1), NOW).unwrap();
     registry.admit(node(2), &here, &key(1), NOW).unwrap();
-    registry.retire(node(1), key(1)).unwrap();
+    for _ in 0..2 {
+        registry.retire(node(1), key(1)).unwrap();
+    }
+    let entry = registry.entry(node(1)).unwrap();
+    assert_eq!((entry.admitted, entry.retired), (vec![], vec![key(1)]));
     assert!(matches!(
         registry.admit(node(1), &here, &key(1), NOW),
         Err(NotRegistered::KeyRetired { .. })
     ));
     registry.check(node(1), &here, &key(2)).unwrap();
     registry.check(node(2), &here, &key(1)).unwrap();
+}
+
+#[test]
+fn only_an_admitted_key_retires_and_an_invented_one_leaves_no_trace() {
+    let (_directory, registry) = registry();
+    registry
+        .admit(node(1), &platform(Some("ab12")), &key(1), NOW)
+        .unwrap();
+    let before = fs::read(&registry.path).unwrap();
+    let refused = registry.retire(node(1), key(2));
+    assert!(
+        matches!(&refused, Err(NotRegistered::KeyNotAdmitted { node: of, key: which })
+            if *of == node(1) && *which == key(2)),
+        "{refused:?}"
+    );
+    assert_eq!(fs::read(&registry.path).unwrap(), before);
+    registry.retire(node(1), key(1)).unwrap();
+}
+
+#[test]
+fn the_key_that_is_out_of_use_longest_is_forgotten_first() {
+    let (_directory, registry) = registry();
+    let here = platform(Some("ab12"));
+    let most = u8::try_from(MAX_ADMITTED).unwrap();
+    for number in 1..=most {
+        registry.admit(node(1), &here, &key(number), NOW).unwrap();
+    }
+    registry.admit(node(1), &here, &key(1), NOW).unwrap();
+    registry.admit(node(1), &here, &key(most + 1), NOW).unwrap();
+    let again = Registry::open(&registry.path).unwrap();
+    let expected: Vec<_> = (3..=most).chain([1, most + 1]).map(key).collect();
+    assert_eq!(again.entry(node(1)).unwrap().admitted, expected);
+    assert!(matches!(
+        again.retire(node(1), key(2)),
+        Err(NotRegistered::KeyNotAdmitted { .. })
+    ));
+    again.retire(node(1), key(1)).unwrap();
+}
+
+#[test]
+fn one_device_has_a_bounded_number_of_nodes() {
+    let (_directory, registry) = registry();
+    let (here, elsewhere, unnamed) = (platform(Some("ab12")), platform(Some("ab13")), platform(None));
+    let next = u8::try_from(MAX_ON_DEVICE).unwrap();
+    for number in 0..next {
+        registry.admit(node(number), &here, &key(number), NOW).unwrap();
+    }
+    registry.admit(node(next), &unnamed, &key(1), NOW).unwrap();
+    for newcomer in [next, next + 1] {
+        for refused in [
+            registry.check(node(newcomer), &here, &key(1)),
+            registry.admit(node(newcomer), &here, &key(1), NOW),
+        ] {
+            assert!(
+                matches!(&refused, Err(NotRegistered::PlatformFull { platform }) if **platform == here),
+                "{refused:?}"
+            );
+        }
+    }
+    // Who is there stays, and elsewhere there is room.
+    registry.admit(node(0), &here, &key(99), NOW).unwrap();
+    registry.admit(node(next), &elsewhere, &key(1), NOW).unwrap();
+    for number in next + 1..3 * next {
+        registry.admit(node(number), &unnamed, &key(1), NOW).unwrap();
+    }
+}
+
+#[test]
+fn a_full_registry_takes_no_other_node() {
+    let (_directory, registry) = registry();
+    let here = platform(None);
+    registry.admit(node(1), &here, &key(1), NOW).unwrap();
+    let entry = registry.entry(node(1)).unwrap();
+    for number in 1..MAX_NODES as u32 {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        registry.lock().insert(NodeId(id), entry.clone());
+    }
+    for refused in [
+        registry.check(node(2), &here, &key(2)),
+        registry.admit(node(2), &here, &key(2), NOW),
+    ] {
+        assert!(
+            matches!(
+                &refused,
+                Err(NotRegistered::Unavailable(RegistryError::Full {
+                    limit: 10_000,
+                    what: "nodes",
+                    ..
+                }))
+            ),
+            "{refused:?}"
+        );
+    }
+    registry.check(node(1), &here, &key(2)).unwrap();
 }
 
 #[test]
@@ -127,7 +226,7 @@ fn a_change_that_cannot_be_kept_is_none() {
 #[test]
 fn retired_keys_and_the_file_are_bounded() {
     let (_directory, registry) = registry();
-    registry.admit(node(1), &platform(None), &key(1), NOW).unwrap();
+    registry.admit(node(1), &platform(None), &key(2), NOW).unwrap();
     let mut entry = registry.entry(node(1)).unwrap();
     entry.retired = vec![key(9); MAX_RETIRED];
     registry.lock().insert(node(1), entry);

@@ -67,7 +67,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The error as peers are told of it.
+    /// The error as peers are told of it. What went wrong with the verifier's own files is its operator's to know, and
+    /// the error's text has it: see [`Verifier::reporting`](super::Verifier::reporting).
     pub fn to_api(&self) -> ApiError {
         let kind = match self {
             Self::BadRequest(_) => "bad_request".to_owned(),
@@ -81,6 +82,8 @@ impl Refusal {
             Self::Registry(error) => match error {
                 NotRegistered::PlatformChanged { .. } => "platform_changed",
                 NotRegistered::KeyRetired { .. } => "key_retired",
+                NotRegistered::PlatformFull { .. } => "platform_full",
+                NotRegistered::KeyNotAdmitted { .. } => "key_not_admitted",
                 NotRegistered::Unknown { .. } => "node_unknown",
                 NotRegistered::Unavailable(RegistryError::Full { .. }) => "registry_full",
                 NotRegistered::Unavailable(_) => "registry_unavailable",
@@ -93,21 +96,32 @@ impl Refusal {
             Self::NotReleased(_) => "not_released".to_owned(),
             Self::Internal(_) => "internal".to_owned(),
         };
-        ApiError {
-            kind,
-            detail: self.to_string(),
-        }
+        let detail = match self {
+            Self::Registry(NotRegistered::Unavailable(RegistryError::Full { limit, what, .. })) => {
+                format!(
+                    "registry has {limit} {what} and takes no more: its operator has to remove nodes that are gone"
+                )
+            }
+            Self::Registry(NotRegistered::Unavailable(_)) => {
+                "registry cannot be used at the moment".to_owned()
+            }
+            Self::LedgerUnavailable(_) => "ledger cannot be used at the moment".to_owned(),
+            _ => self.to_string(),
+        };
+        ApiError { kind, detail }
+    }
+
+    /// Whether the fault is with the verifier's own files or machine, and its operator has to see to it.
+    pub const fn is_own(&self) -> bool {
+        matches!(
+            self,
+            Self::LedgerUnavailable(_) | Self::Registry(NotRegistered::Unavailable(_)) | Self::Internal(_)
+        )
     }
 
     /// Whether nothing was done, and the same question may do better later.
     pub const fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::Busy
-                | Self::LedgerUnavailable(_)
-                | Self::Registry(NotRegistered::Unavailable(_))
-                | Self::Internal(_)
-        )
+        matches!(self, Self::Busy) || self.is_own()
     }
 }
 
@@ -122,6 +136,47 @@ impl From<SubmitError> for Refusal {
         match error {
             SubmitError::Refused(error) => Self::Ledger(error),
             other => Self::LedgerUnavailable(Box::new(other)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn peers_are_told_of_no_path() {
+        let path = PathBuf::from("/srv/verifier/registry.json");
+        let (full, source) = (path.clone(), io::Error::other("/srv/verifier is gone"));
+        let registry = |error| Refusal::Registry(NotRegistered::Unavailable(error));
+        let ledger = || io::Error::other("/srv/verifier/ledger.log is gone");
+        let cases = [
+            (
+                registry(RegistryError::Io { path, source }),
+                "registry_unavailable",
+            ),
+            (
+                registry(RegistryError::Full {
+                    path: full,
+                    limit: 10_000,
+                    what: "nodes",
+                }),
+                "registry_full",
+            ),
+            (
+                Refusal::LedgerUnavailable(Box::new(ledger())),
+                "ledger_unavailable",
+            ),
+        ];
+        for (refusal, kind) in cases {
+            let api = refusal.to_api();
+            assert_eq!(api.kind, kind);
+            assert!(!api.detail.is_empty() && !api.detail.contains("/srv"), "{api:?}");
+            assert!(refusal.to_string().contains("/srv/verifier"), "{refusal}");
+            assert!(refusal.is_own() && refusal.may_pass(), "{kind}");
         }
     }
 }

@@ -292,6 +292,80 @@ fn a_retired_key_vouches_for_nothing_more() {
 }
 
 #[test]
+fn a_key_that_vouched_for_nothing_is_not_noted_as_retired() {
+    let world = World::new();
+    let mut node = Node::unknown(&world, 1);
+    accepted(&world, node.appraise(&world, START), START);
+    let first = Question::Rotated(node.rotate(START));
+    world.verifier.answer(node.id(), first, START).unwrap();
+    let second = node.rotate(START);
+    let before = world.verifier.registry().entries();
+    let kind = world.refused(|| world.verifier.answer(node.id(), Question::Rotated(second), START));
+    assert_eq!(kind, "key_not_admitted");
+    assert_eq!(world.verifier.registry().entries(), before);
+}
+
+/// Fills the registry's file with copies of what is registered, up to `count` nodes.
+fn crowd(path: &Path, count: u32, change: impl Fn(&mut Value)) {
+    let mut registry: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let nodes = registry["nodes"].as_object_mut().unwrap();
+    let mut entry = nodes.values().next().unwrap().clone();
+    change(&mut entry);
+    for number in 0.. {
+        if nodes.len() == count as usize {
+            break;
+        }
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&u32::to_be_bytes(number));
+        nodes.insert(NodeId(id).to_string(), entry.clone());
+    }
+    std::fs::write(path, registry.to_string()).unwrap();
+}
+
+#[test]
+fn where_there_is_no_room_nobody_gets_in_and_the_ledger_does_not_hear_of_it() {
+    let world = World::new();
+    let mut node = Node::unknown(&world, 1);
+    accepted(&world, node.appraise(&world, START), START);
+    let world = world.restarted(|path| crowd(path, 15, |_| ()));
+    let (mut last, mut newcomer) = (Node::unknown(&world, 2), Node::unknown(&world, 3));
+    accepted(&world, last.appraise(&world, START), START);
+    assert_eq!(refused(&world, newcomer.appraise(&world, START)), "platform_full");
+    accepted(&world, node.appraise(&world, START), START);
+    let world = world.restarted(|path| {
+        crowd(path, 10_000, |entry| entry["platform"]["device"] = Value::Null);
+    });
+    assert_eq!(refused(&world, newcomer.appraise(&world, START)), "registry_full");
+    accepted(&world, node.appraise(&world, START), START);
+}
+
+#[test]
+fn a_failure_of_the_verifiers_own_is_told_whole_to_its_operator_alone() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let world = World::reporting(move |refusal| tell.send(refusal.to_string()).unwrap());
+    let mut node = Node::unknown(&world, 1);
+    world.break_registry();
+    let appraise = node.appraise(&world, START);
+    let Judgement::NotRegistered { kind, detail } = world.verifier.judge(appraise, START) else {
+        panic!("it is let in")
+    };
+    assert_eq!(
+        (kind.as_str(), detail.as_str()),
+        ("registry_unavailable", "registry cannot be used at the moment")
+    );
+    let told: Vec<String> = told.try_iter().collect();
+    assert!(
+        matches!(told.as_slice(), [whole] if whole.contains("registry.json")),
+        "{told:?}"
+    );
+    // What lies with a peer is no failure.
+    let foreign = introduced(node.appraise(&world, START), |introduction| {
+        introduction.registration.label.0[0] ^= 1;
+    });
+    assert_eq!(refused(&world, foreign), "node_id_invalid");
+}
+
+#[test]
 fn a_session_is_about_one_node() {
     let world = World::new();
     let (mut node, mut other) = (Node::attested(&world, 1, START), Node::attested(&world, 2, START));

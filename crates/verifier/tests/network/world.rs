@@ -67,6 +67,16 @@ impl World {
         Self::made(START, |verifier| verifier.releasing(broker))
     }
 
+    /// A world whose verifier tells of its own failures.
+    pub fn reporting(report: impl Fn(&Refusal) + Send + Sync + 'static) -> Self {
+        Self::made(START, |verifier| verifier.reporting(report))
+    }
+
+    /// From now on the registry cannot be written: where its new file would be, there is a directory.
+    pub fn break_registry(&self) {
+        std::fs::create_dir(self.directory.path().join("registry.json.new")).unwrap();
+    }
+
     fn made(now: UnixMillis, change: impl FnOnce(Verifier) -> Verifier) -> Self {
         Self::made_in(TempDir::new().unwrap(), now, change)
     }

@@ -130,6 +130,26 @@ fn the_wallet_signs_for_its_own_enclave_in_this_session_alone() {
     );
 }
 
+#[test]
+fn what_an_earlier_handshake_presented_is_forgotten_when_the_next_starts() {
+    let presented = Presented::default();
+    let attested = attested(&bound(&present(NodeId([1; 32]))));
+    presented.lock().file = Some(EvidenceFile {
+        evidence: Evidence {
+            tee: TeeKind::Simulated,
+            bytes: attested.evidence,
+            user_data: Some(attested.user_data),
+            event_log: None,
+        },
+        challenge: present(NodeId([1; 32])).terms.challenge(),
+        endorsements: nautilus_core::Endorsements::default(),
+        created_at: UnixMillis(1),
+    });
+    assert!(presented.file().is_some());
+    presented.forget();
+    assert_eq!(presented.file(), None);
+}
+
 #[tokio::test]
 async fn without_an_enclave_nothing_is_presented_and_that_may_pass() {
     let directory = tempfile::tempdir().unwrap();

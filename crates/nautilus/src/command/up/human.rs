@@ -4,6 +4,8 @@ use nautilus_agent::event::{BootFacts, EnclaveStatus, Event, What};
 use nautilus_core::AppraisalVerdict;
 use serde_json::Value;
 
+use crate::failure::printable;
+
 /// The lines of an event; none for events that only programs want.
 pub fn lines(event: &Event) -> Option<String> {
     let text = match &event.what {
@@ -162,8 +164,9 @@ fn boot(facts: &BootFacts) -> String {
     lines.join("\n")
 }
 
+/// A line. Details quote peers and enclaves, which must not move the cursor.
 fn stage(name: &str, detail: &str) -> String {
-    format!("{name:<8} {detail}")
+    format!("{name:<8} {}", printable(detail))
 }
 
 fn percent(basis_points: u16) -> String {

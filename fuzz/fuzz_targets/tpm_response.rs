@@ -106,5 +106,6 @@ fn report_data() -> ReportData {
         tee_key: PublicKey([3; 32]),
         channel_key: None,
         event_log: EventLogHead::EMPTY,
+        session: None,
     })
 }

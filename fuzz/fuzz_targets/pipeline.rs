@@ -319,6 +319,6 @@ const fn now(tee: TeeKind) -> UnixMillis {
         TeeKind::Nitro => UnixMillis(1_695_337_797_673),
         TeeKind::TrustZone | TeeKind::Keystone => UnixMillis::from_secs(1_793_000_000),
         TeeKind::Tpm => UnixMillis::from_secs(1_795_370_400),
-        TeeKind::Simulated => UnixMillis::from_secs(1_795_378_500),
+        TeeKind::Simulated => UnixMillis::from_secs(1_795_406_511),
     }
 }

@@ -247,12 +247,27 @@ impl<S: Read + Write, P: Standing> BlockingChannel<S, P> {
         Ok(id)
     }
 
-    /// Ends the session in order, and gives the stream back.
+    /// Ends the session in order, and gives the stream back: where another session is to follow on it, after the peer's
+    /// last word.
     pub fn terminate(mut self, reason: Reason, detail: &str) -> S {
         self.endpoint.terminate(reason, detail, self.clock.now());
         // Whoever is gone needs no word.
         let _told = flush(&mut self.stream, &mut self.endpoint);
+        if reason == Reason::Renew {
+            self.drain();
+        }
         self.stream
+    }
+
+    /// One byte at a time, so that nothing of the session that follows is taken.
+    fn drain(&mut self) {
+        for _ in 0..CHUNK {
+            let mut byte = [0];
+            match self.stream.read(&mut byte) {
+                Ok(1) if !self.endpoint.drain(&byte) => {}
+                _ => return,
+            }
+        }
     }
 
     /// The stream of a session that the peer ended, after this end's last word: another session may follow on it.

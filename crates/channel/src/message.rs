@@ -76,7 +76,7 @@ impl MessageType {
             // An evidence file in JSON.
             Self::Attestation => 4 * 1024 * KIB,
             // A proof with all its samples.
-            Self::ProofRequest | Self::ProofResponse => 12 * 1024 * KIB,
+            Self::ProofRequest | Self::ProofResponse => 16 * 1024 * KIB,
         }
     }
 

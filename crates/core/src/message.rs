@@ -52,6 +52,10 @@ pub enum Kind {
     AttestationResponse = 16,
     /// One end's statement of a session of the attested channel.
     Session = 17,
+    /// A run of samples, signed in the enclave.
+    SampleBatch = 18,
+    /// What a sample's collectors measured, by series.
+    Readings = 19,
 }
 
 /// A message that is hashed or signed: its bytes are made here and nowhere else.

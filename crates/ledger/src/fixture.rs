@@ -9,8 +9,8 @@ use nautilus_proof::merkle::{Frontier, leaf_hash};
 use nautilus_proof::message::node_id;
 use nautilus_proof::wallet::{WalletKey, WalletSignature};
 use nautilus_proof::{
-    Metrics, PerformanceProof, ProofStatement, ProofSubmission, Registration, SampleChain, SignedSample,
-    Window, covered_slots, slots,
+    Measurement, Metrics, PerformanceProof, ProofStatement, ProofSubmission, Registration, SampleChain,
+    SignedBatch, Window, covered_slots, slots,
 };
 use sui_crypto::SuiSigner;
 use sui_crypto::ed25519::Ed25519PrivateKey;
@@ -147,7 +147,7 @@ impl TestNode {
     }
 
     /// The window of one sample an interval that starts at `start`. It is not in the log yet.
-    pub fn window(&mut self, start: UnixMillis) -> (Window, Vec<SignedSample>) {
+    pub fn window(&mut self, start: UnixMillis) -> (Window, SignedBatch) {
         let end = start.plus(WINDOW);
         let mut samples = Vec::new();
         self.chain.start_window();
@@ -156,13 +156,18 @@ impl TestNode {
                 cpu_usage_bp: 100,
                 ..Metrics::default()
             };
-            let sample = self.chain.draft(start.plus(slot * INTERVAL), metrics);
-            self.chain.push(&sample).unwrap();
-            samples.push(SignedSample {
-                signature: sign(&self.tee, &sample),
-                sample,
+            let at = start.plus(slot * INTERVAL);
+            let sample = self.chain.draft(Measurement {
+                monotonic_millis: at.0,
+                ..Measurement::of_system(at, metrics)
             });
+            self.chain.push(&sample).unwrap();
+            samples.push(sample);
         }
+        let batch = SignedBatch {
+            signature: sign(&self.tee, &self.chain.take_batch().unwrap()),
+            samples,
+        };
         let window = Window {
             node: self.id(),
             tee: TeeKind::Simulated,
@@ -174,12 +179,12 @@ impl TestNode {
             interval_millis: INTERVAL,
             slots: slots(WINDOW, INTERVAL).unwrap(),
             covered: covered_slots(start, end, INTERVAL, self.chain.times()).unwrap(),
-            samples: u32::try_from(samples.len()).unwrap(),
+            samples: u32::try_from(batch.samples.len()).unwrap(),
             metrics_hash: self.chain.metrics_hash(),
             attestation_hash: self.evidence,
             summary: self.chain.summary(),
         };
-        (window, samples)
+        (window, batch)
     }
 
     /// The statement that adds `window` to the log, and its path.
@@ -220,7 +225,7 @@ impl TestNode {
 
     /// The whole proof of the next window, which enters the log.
     pub fn proof(&mut self, start: UnixMillis) -> PerformanceProof {
-        let (window, samples) = self.window(start);
+        let (window, batch) = self.window(start);
         let ProofSubmission {
             statement,
             merkle_proof,
@@ -234,7 +239,7 @@ impl TestNode {
             self.tee_key(),
             tee_signature,
             wallet_signature,
-            samples,
+            vec![batch],
         )
     }
 

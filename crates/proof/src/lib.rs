@@ -1,6 +1,6 @@
 //! Canonical signed messages, sample commitments, the window log, and performance proofs.
 //!
-//! `Sample ─sign→ SignedSample ─window→ PerformanceProof ─verify→ VerifiedProof`: the last is the only thing
+//! `Sample ─sign→ SignedBatch ─window→ PerformanceProof ─verify→ VerifiedProof`: the last is the only thing
 //! that a ledger's intake takes, and [`PerformanceProof::verify`] is its only constructor. Pure: no I/O, no
 //! clock. `docs/wire.md` lists every signed byte.
 
@@ -20,11 +20,12 @@ mod sample_chain;
 pub mod wallet;
 
 pub use message::{
-    AttestationResponse, EnclaveKey, KeyRotation, Metrics, ProofStatement, Registration, Sample,
-    SignedSample, Summary, Window,
+    AttestationResponse, CollectorKind, EnclaveKey, Gap, GapReason, KeyRotation, MAX_SERIES_NAME,
+    Measurement, Metrics, ProofStatement, Reading, Readings, Registration, Sample, SampleBatch, SignedBatch,
+    Summary, Window,
 };
 pub use performance::{
     CHECKS, MAX_PROOF, MAX_SAMPLES, MAX_VALIDITY_MILLIS, PerformanceProof, ProofError, ProofSubmission,
     TimeRange, VerifiedProof,
 };
-pub use sample_chain::{SampleChain, SampleError, covered_slots, slots};
+pub use sample_chain::{MAX_BATCH, SampleChain, SampleError, covered_slots, slots};

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct Metrics {
     /// CPU time in use since the last sample, in basis points of all CPUs.
     pub cpu_usage_bp: u16,
+    /// Share of the CPU time in use that programs had, in basis points: see `docs/metrics.md`.
+    pub cpu_efficiency_bp: u16,
     /// Memory that is not available, in basis points.
     pub memory_usage_bp: u16,
     /// Root file system's space that is not available, in basis points.
@@ -38,6 +40,8 @@ pub struct Metrics {
     pub disk_read_bytes: u64,
     /// Bytes written to all whole disks.
     pub disk_written_bytes: u64,
+    /// Seconds since the machine's start.
+    pub uptime_seconds: u64,
 }
 
 /// A key over P-256 that the holder of an enclave's signing key also holds: for chains that verify no Ed25519.
@@ -114,25 +118,181 @@ pub struct Sample {
     pub boot: BootId,
     /// 0, 1, 2, … within the boot.
     pub sequence: u64,
-    /// When it was measured; strictly increasing within the boot.
-    pub at: UnixMillis,
     /// Digest of the sample before; zero for the first.
     pub previous: Digest32,
-    /// What was measured.
-    pub metrics: Metrics,
+    /// What was measured, and when.
+    pub measurement: Measurement,
+}
+
+/// What the agent says that it measured at one tick. Everything in it is the host's word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measurement {
+    /// When; strictly increasing within the boot.
+    pub at: UnixMillis,
+    /// The machine's monotonic clock, in milliseconds since its start; never decreasing within the boot.
+    pub monotonic_millis: u64,
+    /// Ticks since the sample before at which nothing was measured.
+    pub missed: u32,
+    /// By how much the machine's wall clock was set since the sample before, in milliseconds; 0 if it was not.
+    pub clock_step_millis: i64,
+    /// How long the machine was suspended since the sample before, in milliseconds.
+    pub suspended_millis: u64,
+    /// The machine as a whole; none if there is a gap in it.
+    pub metrics: Option<Metrics>,
+    /// Round trip of the attested session with the verifier, in microseconds; none without a session.
+    pub response_time_micros: Option<u64>,
+    /// What was to be measured and was not, ascending, at most one for each collector.
+    pub gaps: Vec<Gap>,
+    /// Digest of all [`Readings`].
+    pub readings: Digest32,
+    /// How many readings these are.
+    pub reading_count: u32,
+}
+
+impl Measurement {
+    /// What was measured at `at` by a collector of the machine alone, without readings or gaps.
+    pub fn of_system(at: UnixMillis, metrics: Metrics) -> Self {
+        Self {
+            at,
+            monotonic_millis: 0,
+            missed: 0,
+            clock_step_millis: 0,
+            suspended_millis: 0,
+            metrics: Some(metrics),
+            response_time_micros: None,
+            gaps: Vec::new(),
+            readings: Readings::default().digest(),
+            reading_count: 0,
+        }
+    }
 }
 
 impl SignedMessage for Sample {
     const KIND: Kind = Kind::Sample;
 }
 
-/// A sample with the enclave's signature. Untrusted until it is checked.
+/// A part of the node that is measured by itself (specification §3.B). In canonical order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CollectorKind {
+    /// The machine.
+    System,
+    /// Pods and containers.
+    Container,
+    /// The network.
+    Network,
+    /// What is known of the node's trustworthiness.
+    Security,
+    /// What others measured.
+    Custom,
+}
+
+impl CollectorKind {
+    /// All of them, in canonical order.
+    pub const ALL: [Self; 5] = [
+        Self::System,
+        Self::Container,
+        Self::Network,
+        Self::Security,
+        Self::Custom,
+    ];
+
+    /// Its name in configuration, JSON and labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Container => "container",
+            Self::Network => "network",
+            Self::Security => "security",
+            Self::Custom => "custom",
+        }
+    }
+}
+
+/// A part that was to be measured and was not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gap {
+    /// Which part.
+    pub collector: CollectorKind,
+    /// What happened.
+    pub reason: GapReason,
+}
+
+/// Why a part was not measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapReason {
+    /// Its collector said that it could not.
+    Failed,
+    /// Its collector did not answer in time, or is still busy with an earlier sample.
+    Stalled,
+    /// It was measured in part: more than a sample may hold was left out.
+    Truncated,
+}
+
+impl GapReason {
+    /// Its name in JSON and labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Stalled => "stalled",
+            Self::Truncated => "truncated",
+        }
+    }
+}
+
+/// Longest name of a series with its labels, in bytes.
+pub const MAX_SERIES_NAME: usize = 1024;
+
+/// One series' value in a sample.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SignedSample {
-    /// The sample.
-    pub sample: Sample,
-    /// The TEE key's signature over it.
+pub struct Reading {
+    /// The series as OpenMetrics writes it, without `_total`; at most [`MAX_SERIES_NAME`] bytes.
+    pub series: String,
+    /// Its value as an integer; `docs/metrics.md` has each family's unit.
+    pub value: i64,
+}
+
+/// All that a sample's collectors measured, in ascending order of the series. A sample names its digest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readings(pub Vec<Reading>);
+
+impl SignedMessage for Readings {
+    const KIND: Kind = Kind::Readings;
+}
+
+/// A run of a boot's samples, as the enclave signs it: the head names the last sample, which names all before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SampleBatch {
+    /// The node.
+    pub node: NodeId,
+    /// This run of the enclave.
+    pub boot: BootId,
+    /// Number of its first sample.
+    pub first: u64,
+    /// How many samples.
+    pub count: u32,
+    /// Digest of the sample before the first; zero if that is the boot's first.
+    pub previous: Digest32,
+    /// Digest of its last sample.
+    pub head: Digest32,
+}
+
+impl SignedMessage for SampleBatch {
+    const KIND: Kind = Kind::SampleBatch;
+}
+
+/// Samples with the enclave's signature over their batch. Untrusted until it is checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedBatch {
+    /// The samples, in order; never empty.
+    pub samples: Vec<Sample>,
+    /// The TEE key's signature over their [`SampleBatch`].
     pub signature: Signature,
 }
 

@@ -7,12 +7,13 @@ use nautilus_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::merkle;
-use crate::message::{ProofStatement, SignedSample, Summary, Window};
+use crate::message::{ProofStatement, Sample, SignedBatch, Summary, Window};
 use crate::sample_chain::{SampleChain, SampleError, covered_slots, slots};
 use crate::wallet::WalletSignature;
 
-/// Largest proof that is read, in bytes of JSON: 10,000 samples of below 1 KiB each.
-pub const MAX_PROOF: usize = 12 * 1024 * 1024;
+/// Largest proof that is read, in bytes of JSON: [`MAX_SAMPLES`], each in a batch of its own and with all gaps and
+/// every number as long as it gets, have 1,484 bytes each and a comma.
+pub const MAX_PROOF: usize = 16 * 1024 * 1024;
 /// Most samples in one window, and so in one proof: the bound of `proof_batch_size`.
 pub const MAX_SAMPLES: u32 = 10_000;
 /// Longest time from a proof's issue to its expiry: the specification's 24 hours.
@@ -103,8 +104,8 @@ pub struct PerformanceProof {
     pub expires_at: UnixMillis,
     /// The TEE key.
     pub verification_key: PublicKey,
-    /// The window's samples, each signed.
-    pub samples: Vec<SignedSample>,
+    /// The window's samples, in the batches in which they were signed.
+    pub batches: Vec<SignedBatch>,
 }
 
 /// Why a proof is refused.
@@ -175,6 +176,9 @@ impl ProofError {
             Self::Sample(SampleError::OutOfTime { .. }) => "sample_out_of_time",
             Self::Sample(SampleError::OutOfRange { .. }) => "sample_out_of_range",
             Self::Sample(SampleError::Foreign { .. }) => "sample_foreign",
+            Self::Sample(SampleError::GapsUnordered { .. }) => "sample_gaps_unordered",
+            Self::Sample(SampleError::BatchSize { .. }) => "sample_batch_size",
+            Self::Sample(SampleError::BatchOpen { .. }) => "sample_batch_open",
             Self::MetricsHashMismatch => "metrics_hash_mismatch",
             Self::SummaryMismatch => "summary_mismatch",
             Self::MerklePathInvalid => "merkle_path_invalid",
@@ -254,7 +258,7 @@ impl PerformanceProof {
         tee_key: PublicKey,
         tee_signature: Signature,
         seal_signature: WalletSignature,
-        samples: Vec<SignedSample>,
+        batches: Vec<SignedBatch>,
     ) -> Self {
         let window = statement.window.clone();
         Self {
@@ -279,8 +283,13 @@ impl PerformanceProof {
             timestamp: statement.issued_at,
             expires_at: statement.expires_at,
             verification_key: tee_key,
-            samples,
+            batches,
         }
+    }
+
+    /// The window's samples, in order.
+    pub fn samples(&self) -> impl Iterator<Item = &Sample> {
+        self.batches.iter().flat_map(|batch| &batch.samples)
     }
 
     /// What the proof's signatures are over.
@@ -288,7 +297,7 @@ impl PerformanceProof {
     /// # Errors
     /// If it has more samples than can be counted.
     pub fn statement(&self) -> Result<ProofStatement, ProofError> {
-        let count = self.samples.len();
+        let count = self.samples().count();
         let samples = u32::try_from(count)
             .ok()
             .filter(|samples| *samples <= MAX_SAMPLES)
@@ -389,15 +398,17 @@ impl PerformanceProof {
     fn check_samples(&self) -> Result<(), ProofError> {
         let TimeRange { start, end, .. } = self.time_range;
         let mut chain = SampleChain::piece(self.node_id, self.boot_id);
-        for signed in &self.samples {
+        for signed in &self.batches {
             chain.push_signed(signed, &self.verification_key)?;
-            let at = signed.sample.at;
-            if at < start || at >= end {
-                return Err(SampleError::OutOfTime {
-                    sequence: signed.sample.sequence,
-                    at,
+            for sample in &signed.samples {
+                let at = sample.measurement.at;
+                if at < start || at >= end {
+                    return Err(SampleError::OutOfTime {
+                        sequence: sample.sequence,
+                        at,
+                    }
+                    .into());
                 }
-                .into());
             }
         }
         if chain.metrics_hash() != self.metrics_hash {

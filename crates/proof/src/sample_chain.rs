@@ -4,10 +4,12 @@
 use nautilus_core::{BootId, Digest32, NodeId, PublicKey, SignedMessage, UnixMillis};
 
 use crate::merkle::{Frontier, leaf_hash};
-use crate::message::{Metrics, Sample, SignedSample, Summary};
+use crate::message::{Measurement, Metrics, Sample, SampleBatch, SignedBatch, Summary};
 
 /// Highest value of a field in basis points.
 const FULL_BP: u16 = 10_000;
+/// Most samples in one batch: what the agent buffers.
+pub const MAX_BATCH: u32 = 1000;
 
 /// What is wrong with a sample.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,10 +41,28 @@ pub enum SampleError {
         /// Its number.
         sequence: u64,
     },
-    /// A signature that is not the TEE key's.
-    #[error("signature of sample {sequence} is not the TEE key's")]
-    SignatureInvalid {
+    /// Gaps that are not in order, or two of one collector.
+    #[error("sample {sequence} does not name its gaps in order")]
+    GapsUnordered {
         /// Its number.
+        sequence: u64,
+    },
+    /// A batch without samples, or with more than [`MAX_BATCH`].
+    #[error("a batch has {count} samples; it must have 1 to {MAX_BATCH}")]
+    BatchSize {
+        /// How many.
+        count: usize,
+    },
+    /// A signed batch in the midst of one that is still open.
+    #[error("the batch from sample {first} on is still open")]
+    BatchOpen {
+        /// Number of the open batch's first sample.
+        first: u64,
+    },
+    /// A signature that is not the TEE key's.
+    #[error("signature of the batch from sample {sequence} on is not the TEE key's")]
+    SignatureInvalid {
+        /// Number of its first sample.
         sequence: u64,
     },
 }
@@ -50,17 +70,35 @@ pub enum SampleError {
 /// Samples of one boot in the order in which they came, and the window that they fill.
 #[derive(Clone, Debug)]
 pub struct SampleChain {
+    tip: Tip,
+    batch: Option<SampleBatch>,
+    window: Accumulated,
+}
+
+/// Where a chain stands: what the next sample must follow.
+#[derive(Clone, Copy, Debug)]
+struct Tip {
     node: NodeId,
     boot: BootId,
+    /// Number of the next sample, and digest of the last one; none in a piece that holds none yet.
     next: Option<(u64, Digest32)>,
-    last_at: Option<UnixMillis>,
-    window: Accumulated,
+    last: Option<Moment>,
+}
+
+/// The two clocks of a sample.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    at: UnixMillis,
+    monotonic_millis: u64,
 }
 
 /// What the open window holds so far.
 #[derive(Clone, Debug, Default)]
 struct Accumulated {
     tree: Frontier,
+    /// Of the first and of the last sample.
+    span: Option<(UnixMillis, UnixMillis)>,
+    /// Of the samples that measured the machine.
     times: Vec<UnixMillis>,
     cpu_sum: u64,
     maxima: (u16, u16, u16),
@@ -79,79 +117,115 @@ impl SampleChain {
 
     fn starting(node: NodeId, boot: BootId, next: Option<(u64, Digest32)>) -> Self {
         Self {
-            node,
-            boot,
-            next,
-            last_at: None,
+            tip: Tip {
+                node,
+                boot,
+                next,
+                last: None,
+            },
+            batch: None,
             window: Accumulated::default(),
         }
     }
 
     /// Makes the next sample of this chain, not yet part of it.
-    pub fn draft(&self, at: UnixMillis, metrics: Metrics) -> Sample {
-        let (sequence, previous) = self.next.unwrap_or((0, Digest32([0; 32])));
+    pub fn draft(&self, measurement: Measurement) -> Sample {
+        let (sequence, previous) = self.tip.next.unwrap_or((0, Digest32([0; 32])));
         Sample {
-            node: self.node,
-            boot: self.boot,
+            node: self.tip.node,
+            boot: self.tip.boot,
             sequence,
-            at,
             previous,
-            metrics,
+            measurement,
         }
     }
 
-    /// Takes a sample in.
+    /// Takes a sample in, and into the open batch.
     ///
     /// # Errors
-    /// If it does not belong at this place; the chain is then unchanged.
+    /// If it does not belong at this place, or the open batch is full; the chain is then unchanged.
     pub fn push(&mut self, sample: &Sample) -> Result<(), SampleError> {
-        let sequence = sample.sequence;
-        if sample.node != self.node || sample.boot != self.boot {
-            return Err(SampleError::Foreign { sequence });
-        }
-        if self.next.is_some_and(|next| next != (sequence, sample.previous)) {
-            return Err(SampleError::ChainBroken { sequence });
-        }
-        if self.last_at.is_some_and(|last| sample.at <= last) {
-            return Err(SampleError::OutOfTime {
-                sequence,
-                at: sample.at,
+        let (tip, head) = self.tip.after(sample)?;
+        let started = self.batch.as_ref();
+        let count = started.map_or(0, |batch| batch.count);
+        let count = count.saturating_add(1);
+        if count > MAX_BATCH {
+            return Err(SampleError::BatchSize {
+                count: count as usize,
             });
         }
-        let metrics = &sample.metrics;
-        if [
-            metrics.cpu_usage_bp,
-            metrics.memory_usage_bp,
-            metrics.disk_usage_bp,
-        ]
-        .iter()
-        .any(|share| *share > FULL_BP)
-        {
-            return Err(SampleError::OutOfRange { sequence });
-        }
-        let follows = sequence
-            .checked_add(1)
-            .ok_or(SampleError::ChainBroken { sequence })?;
-        self.next = Some((follows, sample.digest()));
-        self.last_at = Some(sample.at);
+        self.batch = Some(SampleBatch {
+            node: sample.node,
+            boot: sample.boot,
+            first: started.map_or(sample.sequence, |batch| batch.first),
+            count,
+            previous: started.map_or(sample.previous, |batch| batch.previous),
+            head,
+        });
+        self.tip = tip;
         self.window.add(sample);
         Ok(())
     }
 
-    /// Takes a sample in if the TEE key signed it.
+    /// Takes a batch in if the TEE key signed it.
     ///
     /// # Errors
-    /// If it did not, or as [`Self::push`].
-    pub fn push_signed(&mut self, signed: &SignedSample, key: &PublicKey) -> Result<(), SampleError> {
-        if !signed.sample.is_signed_by(key, &signed.signature) {
+    /// If it did not, if a sample does not belong at its place, or if a batch of [`Self::push`] is open; the chain is
+    /// then unchanged.
+    pub fn push_signed(&mut self, signed: &SignedBatch, key: &PublicKey) -> Result<(), SampleError> {
+        if let Some(open) = &self.batch {
+            return Err(SampleError::BatchOpen { first: open.first });
+        }
+        let size = signed.samples.len();
+        let count = u32::try_from(size).ok().filter(|count| *count <= MAX_BATCH);
+        let (Some(first), Some(count)) = (signed.samples.first(), count) else {
+            return Err(SampleError::BatchSize { count: size });
+        };
+        let (mut tip, mut head) = (self.tip, first.previous);
+        for sample in &signed.samples {
+            (tip, head) = tip.after(sample)?;
+        }
+        let batch = SampleBatch {
+            node: first.node,
+            boot: first.boot,
+            first: first.sequence,
+            count,
+            previous: first.previous,
+            head,
+        };
+        if !batch.is_signed_by(key, &signed.signature) {
             return Err(SampleError::SignatureInvalid {
-                sequence: signed.sample.sequence,
+                sequence: first.sequence,
             });
         }
-        self.push(&signed.sample)
+        self.tip = tip;
+        for sample in &signed.samples {
+            self.window.add(sample);
+        }
+        Ok(())
     }
 
-    /// Times of the samples in the open window.
+    /// The samples that came since the last batch, as a batch to sign; none if there are none.
+    pub const fn open_batch(&self) -> Option<&SampleBatch> {
+        self.batch.as_ref()
+    }
+
+    /// Ends the batch: the next sample starts another.
+    pub const fn take_batch(&mut self) -> Option<SampleBatch> {
+        self.batch.take()
+    }
+
+    /// Samples in the open window, also those that did not measure the machine.
+    pub const fn window_len(&self) -> u64 {
+        self.window.tree.size()
+    }
+
+    /// Times of the open window's first and last sample; none if it holds none.
+    pub const fn window_span(&self) -> Option<(UnixMillis, UnixMillis)> {
+        self.window.span
+    }
+
+    /// Times of the open window's samples that measured the machine: what covers slots.
     pub fn times(&self) -> &[UnixMillis] {
         &self.window.times
     }
@@ -163,11 +237,8 @@ impl SampleChain {
 
     /// What the open window's samples amount to.
     pub fn summary(&self) -> Summary {
-        let mean = self
-            .window
-            .cpu_sum
-            .checked_div(self.window.tree.size())
-            .unwrap_or(0);
+        let measured = u64::try_from(self.window.times.len()).unwrap_or(u64::MAX);
+        let mean = self.window.cpu_sum.checked_div(measured).unwrap_or(0);
         let (cpu_usage_max_bp, memory_usage_max_bp, disk_usage_max_bp) = self.window.maxima;
         Summary {
             cpu_usage_mean_bp: u16::try_from(mean).unwrap_or(FULL_BP),
@@ -183,11 +254,68 @@ impl SampleChain {
     }
 }
 
+impl Tip {
+    /// Where the chain stands with `sample` in it, and that sample's digest.
+    fn after(&self, sample: &Sample) -> Result<(Self, Digest32), SampleError> {
+        let (sequence, measurement) = (sample.sequence, &sample.measurement);
+        if sample.node != self.node || sample.boot != self.boot {
+            return Err(SampleError::Foreign { sequence });
+        }
+        if self.next.is_some_and(|next| next != (sequence, sample.previous)) {
+            return Err(SampleError::ChainBroken { sequence });
+        }
+        let Measurement {
+            at, monotonic_millis, ..
+        } = *measurement;
+        if self
+            .last
+            .is_some_and(|last| at <= last.at || monotonic_millis < last.monotonic_millis)
+        {
+            return Err(SampleError::OutOfTime { sequence, at });
+        }
+        let ordered = measurement
+            .gaps
+            .is_sorted_by(|one, next| one.collector < next.collector);
+        if !ordered {
+            return Err(SampleError::GapsUnordered { sequence });
+        }
+        if !measurement.metrics.as_ref().is_none_or(in_range) {
+            return Err(SampleError::OutOfRange { sequence });
+        }
+        let follows = sequence
+            .checked_add(1)
+            .ok_or(SampleError::ChainBroken { sequence })?;
+        let head = sample.digest();
+        let tip = Self {
+            next: Some((follows, head)),
+            last: Some(Moment { at, monotonic_millis }),
+            ..*self
+        };
+        Ok((tip, head))
+    }
+}
+
+/// Whether no share is more than the whole.
+fn in_range(metrics: &Metrics) -> bool {
+    [
+        metrics.cpu_usage_bp,
+        metrics.cpu_efficiency_bp,
+        metrics.memory_usage_bp,
+        metrics.disk_usage_bp,
+    ]
+    .iter()
+    .all(|share| *share <= FULL_BP)
+}
+
 impl Accumulated {
     fn add(&mut self, sample: &Sample) {
-        let metrics = &sample.metrics;
+        let at = sample.measurement.at;
         self.tree.append(leaf_hash(&sample.to_bytes()));
-        self.times.push(sample.at);
+        self.span = Some((self.span.map_or(at, |(first, _)| first), at));
+        let Some(metrics) = &sample.measurement.metrics else {
+            return;
+        };
+        self.times.push(at);
         self.cpu_sum = self.cpu_sum.saturating_add(metrics.cpu_usage_bp.into());
         let (cpu, memory, disk) = &mut self.maxima;
         *cpu = metrics.cpu_usage_bp.max(*cpu);
@@ -230,112 +358,4 @@ pub fn covered_slots(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chain() -> SampleChain {
-        SampleChain::of_boot(NodeId([1; 32]), BootId([2; 16]))
-    }
-
-    fn metrics(cpu: u16) -> Metrics {
-        Metrics {
-            cpu_usage_bp: cpu,
-            memory_usage_bp: 100,
-            ..Metrics::default()
-        }
-    }
-
-    #[test]
-    fn samples_follow_each_other_or_are_refused() {
-        let mut chain = chain();
-        for index in 0..3_u64 {
-            let sample = chain.draft(UnixMillis(1000 + index), metrics(10));
-            assert_eq!(sample.sequence, index);
-            chain.push(&sample).unwrap();
-        }
-        let good = chain.draft(UnixMillis(2000), metrics(10));
-        let refused = |sample: Sample| chain.clone().push(&sample).unwrap_err();
-        assert_eq!(
-            refused(Sample {
-                sequence: 4,
-                ..good.clone()
-            }),
-            SampleError::ChainBroken { sequence: 4 }
-        );
-        assert_eq!(
-            refused(Sample {
-                previous: Digest32([9; 32]),
-                ..good.clone()
-            }),
-            SampleError::ChainBroken { sequence: 3 }
-        );
-        assert_eq!(
-            refused(Sample {
-                node: NodeId([9; 32]),
-                ..good.clone()
-            }),
-            SampleError::Foreign { sequence: 3 }
-        );
-        assert_eq!(
-            refused(Sample {
-                at: UnixMillis(1002),
-                ..good.clone()
-            }),
-            SampleError::OutOfTime {
-                sequence: 3,
-                at: UnixMillis(1002)
-            }
-        );
-        assert_eq!(
-            refused(Sample {
-                metrics: metrics(10_001),
-                ..good.clone()
-            }),
-            SampleError::OutOfRange { sequence: 3 }
-        );
-        chain.push(&good).unwrap();
-    }
-
-    #[test]
-    fn the_summary_is_of_the_open_window_only() {
-        let mut chain = chain();
-        let first = chain.draft(UnixMillis(1), metrics(9000));
-        chain.push(&first).unwrap();
-        chain.start_window();
-        for (at, cpu) in [(2, 10), (3, 21)] {
-            let sample = chain.draft(UnixMillis(at), metrics(cpu));
-            chain.push(&sample).unwrap();
-        }
-        let summary = chain.summary();
-        assert_eq!(
-            (
-                summary.cpu_usage_mean_bp,
-                summary.cpu_usage_max_bp,
-                summary.memory_usage_max_bp
-            ),
-            (15, 21, 100)
-        );
-        assert_eq!(chain.times(), [UnixMillis(2), UnixMillis(3)]);
-    }
-
-    #[test]
-    fn absence_is_down_and_a_burst_counts_once() {
-        let covered = |times: &[u64]| {
-            let times: Vec<_> = times.iter().map(|at| UnixMillis(*at)).collect();
-            covered_slots(UnixMillis(1000), UnixMillis(11_000), 2000, &times)
-        };
-        assert_eq!(covered(&[]), Some(0));
-        assert_eq!(covered(&[1000, 3001, 5002, 7003, 9004]), Some(5));
-        assert_eq!(covered(&[1000, 1001, 1002, 1003, 2999]), Some(1));
-        assert_eq!(covered(&[1000, 9000]), Some(2));
-        assert_eq!(covered(&[999]), None);
-        assert_eq!(covered(&[11_000]), None);
-        assert_eq!(slots(500, 2000), Some(1));
-        assert_eq!(slots(5000, 2000), Some(2));
-        assert_eq!(slots(1, 0), None);
-        assert_eq!(
-            covered_slots(UnixMillis(0), UnixMillis(5000), 2000, &[UnixMillis(4500)]),
-            Some(1)
-        );
-    }
-}
+mod tests;

@@ -222,15 +222,29 @@ fn what_the_enclave_signs_about_its_keys() {
     assert_eq!(bytes("AttestationResponse", 0), response.0);
 }
 
-fn sample(sequence: u64, previous: [u8; 32]) -> Vec<u8> {
-    let slot = u16::try_from(sequence % 2).unwrap();
-    let sample = Bytes::message(5)
+/// A sample up to its metrics, in which nothing was missed and no clock moved.
+fn sample_at(sequence: u64, previous: [u8; 32], at: u64, monotonic: u64) -> Bytes {
+    Bytes::message(5)
         .raw(node())
         .raw(BOOT)
         .u64(sequence)
-        .u64(START + 4000 + sequence * 10_000)
         .raw(previous)
+        .u64(at)
+        .u64(monotonic)
+}
+
+fn sample(sequence: u64, previous: [u8; 32]) -> Vec<u8> {
+    let slot = u16::try_from(sequence % 2).unwrap();
+    let after = sequence * 10_000;
+    let sample = sample_at(sequence, previous, START + 4000 + after, 7_000_000 + after)
+        // Nothing missed, no step of the clock, no suspend.
+        .u32(0)
+        .u64(0)
+        .u64(0)
+        // There are metrics.
+        .u8(1)
         .u16(101 + slot)
+        .u16(151)
         .u16(202)
         .u16(303)
         .u32(404)
@@ -238,8 +252,61 @@ fn sample(sequence: u64, previous: [u8; 32]) -> Vec<u8> {
         .u32(606)
         .u32(707)
         .u32(808);
-    let counters = (0..7).map(|counter| 909 + counter * 101);
-    counters.fold(sample, Bytes::u64).0
+    let counters = (0..8).map(|counter| 909 + counter * 101);
+    counters
+        .fold(sample, Bytes::u64)
+        // No response time, no gaps.
+        .u8(0)
+        .u8(0)
+        // The readings: none.
+        .raw(sha256(Bytes::message(19).u8(0).0))
+        .u32(0)
+        .0
+}
+
+#[test]
+fn readings_and_a_sample_in_part() {
+    assert_eq!(bytes("Readings", 0), Bytes::message(19).u8(0).0);
+    let readings = Bytes::message(19)
+        .u8(3)
+        .text("nautilus_disk_read_bytes")
+        .u64(1_414)
+        // Two bytes of UTF-8 are two bytes of the length.
+        .text("nautilus_pod_memory_bytes{pod=\"\u{e4}\"}")
+        .u64(1 << 63)
+        .text("temperature_celsius")
+        // Two's complement.
+        .u64(u64::MAX - 1);
+    assert_eq!(bytes("Readings", 1), readings.0);
+    let before = sha256(bytes("Sample", 3));
+    let sample = sample_at(4, before, START + 104_000, 7_040_000)
+        .u32(5)
+        .raw((-1500_i64).to_le_bytes())
+        .u64(60_000)
+        // No metrics, a response time.
+        .u8(0)
+        .u8(1)
+        .u64(1_717)
+        // Three gaps: system failed, container stalled, custom truncated.
+        .raw([3, 0, 0, 1, 1, 4, 2])
+        .raw(sha256(readings.0))
+        .u32(3);
+    assert_eq!(bytes("Sample", 4), sample.0);
+}
+
+#[test]
+fn batches_of_samples() {
+    for (index, (first, count)) in [(0, 2), (2, 2), (4, 1)].into_iter().enumerate() {
+        let digest = |sequence| sha256(bytes("Sample", sequence));
+        let batch = Bytes::message(18)
+            .raw(node())
+            .raw(BOOT)
+            .u64(u64::try_from(first).unwrap())
+            .u32(u32::try_from(count).unwrap())
+            .raw(if first == 0 { ZERO } else { digest(first - 1) })
+            .raw(digest(first + count - 1));
+        assert_eq!(bytes("SampleBatch", index), batch.0, "{index}");
+    }
 }
 
 /// Window `sequence` without its header.
@@ -483,7 +550,7 @@ fn unbase64(text: &str) -> Vec<u8> {
 #[test]
 fn every_signature_is_over_what_the_specification_says() {
     for (name, count) in [
-        ("Sample", 4),
+        ("SampleBatch", 3),
         ("Proof", 2),
         ("EnclaveKey", 1),
         ("KeyRotation", 1),

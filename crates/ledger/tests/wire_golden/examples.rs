@@ -15,8 +15,9 @@ use nautilus_proof::merkle::{Frontier, leaf_hash};
 use nautilus_proof::message::node_id;
 use nautilus_proof::wallet::{WalletKey, WalletSignature};
 use nautilus_proof::{
-    AttestationResponse, EnclaveKey, KeyRotation, Metrics, ProofStatement, ProofSubmission, Registration,
-    SampleChain, Window, covered_slots, slots,
+    AttestationResponse, CollectorKind, EnclaveKey, Gap, GapReason, KeyRotation, Measurement, Metrics,
+    ProofStatement, ProofSubmission, Reading, Readings, Registration, SampleChain, Window, covered_slots,
+    slots,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -310,7 +311,7 @@ impl Story {
         self.add_message("of the evidence example", &[By::Tee], &response);
     }
 
-    /// Two windows of two samples each.
+    /// Two windows of two samples each, and one sample after them.
     fn prove(&mut self, node: NodeId, evidence: EvidenceId) -> Vec<ProofSubmission> {
         let mut chain = SampleChain::of_boot(node, BOOT);
         let mut log = Frontier::default();
@@ -320,11 +321,18 @@ impl Story {
             let end = start.plus(WINDOW);
             chain.start_window();
             for slot in 0..2_u16 {
-                let sample = chain.draft(start.plus(u64::from(slot) * INTERVAL), metrics(slot));
+                let after = u64::from(slot) * INTERVAL;
+                let sample = chain.draft(Measurement {
+                    monotonic_millis: 7_000_000 + sequence * WINDOW + after,
+                    ..Measurement::of_system(start.plus(after), metrics(slot))
+                });
                 chain.push(&sample).unwrap();
                 let what = format!("sample {} of the boot, in window {sequence}", sample.sequence);
-                self.add_message(&what, &[By::Tee], &sample);
+                self.add_message(&what, &[], &sample);
             }
+            let batch = chain.take_batch().unwrap();
+            let what = format!("samples {} and {} of the boot", batch.first, batch.first + 1);
+            self.add_message(&what, &[By::Tee], &batch);
             let window = Window {
                 node,
                 tee: TeeKind::Simulated,
@@ -360,7 +368,48 @@ impl Story {
                 statement,
             });
         }
+        self.measure_in_part(&mut chain);
         submissions
+    }
+
+    /// A sample in which not everything was measured, after a suspend and a step of the clock, with readings.
+    fn measure_in_part(&mut self, chain: &mut SampleChain) {
+        let none = Readings::default();
+        self.add_message("none: what a sample without readings names", &[], &none);
+        let reading = |series: &str, value| Reading {
+            series: series.to_owned(),
+            value,
+        };
+        let readings = Readings(vec![
+            reading("nautilus_disk_read_bytes", 1_414),
+            reading("nautilus_pod_memory_bytes{pod=\"\u{e4}\"}", i64::MIN),
+            reading("temperature_celsius", -2),
+        ]);
+        let what = "three, one of a series with a label and one below zero";
+        self.add_message(what, &[], &readings);
+        let gap = |collector, reason| Gap { collector, reason };
+        let sample = chain.draft(Measurement {
+            at: UnixMillis(START + 104_000),
+            monotonic_millis: 7_040_000,
+            missed: 5,
+            clock_step_millis: -1500,
+            suspended_millis: 60_000,
+            metrics: None,
+            response_time_micros: Some(1_717),
+            gaps: vec![
+                gap(CollectorKind::System, GapReason::Failed),
+                gap(CollectorKind::Container, GapReason::Stalled),
+                gap(CollectorKind::Custom, GapReason::Truncated),
+            ],
+            readings: readings.digest(),
+            reading_count: 3,
+        });
+        chain.push(&sample).unwrap();
+        let what = "sample 4 of the boot, in no window: the machine slept, its clock was set back, and not all was \
+                    measured; it names the three readings";
+        self.add_message(what, &[], &sample);
+        let batch = chain.take_batch().unwrap();
+        self.add_message("sample 4 alone", &[By::Tee], &batch);
     }
 
     /// A ledger with every kind of transaction.
@@ -472,6 +521,7 @@ fn header_and(kind: Kind, payload: &impl Serialize) -> Vec<u8> {
 fn metrics(slot: u16) -> Metrics {
     Metrics {
         cpu_usage_bp: 101 + slot,
+        cpu_efficiency_bp: 151,
         memory_usage_bp: 202,
         disk_usage_bp: 303,
         load_average_centi: [404, 505, 606],
@@ -484,6 +534,7 @@ fn metrics(slot: u16) -> Metrics {
         network_tx_bytes: 1_313,
         disk_read_bytes: 1_414,
         disk_written_bytes: 1_515,
+        uptime_seconds: 1_616,
     }
 }
 

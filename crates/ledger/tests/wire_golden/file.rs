@@ -67,7 +67,9 @@ const fn after(kind: Kind) -> Option<Kind> {
         Kind::EnclaveKey => Some(Kind::KeyRotation),
         Kind::KeyRotation => Some(Kind::AttestationResponse),
         Kind::AttestationResponse => Some(Kind::Session),
-        Kind::Session => None,
+        Kind::Session => Some(Kind::SampleBatch),
+        Kind::SampleBatch => Some(Kind::Readings),
+        Kind::Readings => None,
     }
 }
 

@@ -11,13 +11,17 @@ use nautilus_core::{
 };
 use nautilus_proof::merkle::{Frontier, leaf_hash};
 use nautilus_proof::{
-    MAX_SAMPLES, MAX_VALIDITY_MILLIS, Metrics, ProofStatement, SampleChain, Window, covered_slots, slots,
+    MAX_BATCH, MAX_SAMPLES, MAX_VALIDITY_MILLIS, Measurement, ProofStatement, SampleChain, Window,
+    covered_slots, slots,
 };
 use nautilus_tee::Platform;
 
 use crate::keys::{KeyError, Keys};
-use crate::protocol::{EnclaveFault, Identity, Reply, Request, Rollback, SignedWindow, StateFacts, Vitals};
+use crate::protocol::{
+    EnclaveFault, Identity, Reply, Request, Rollback, SignedHead, SignedWindow, StateFacts, Vitals,
+};
 use crate::state::{State, StateError, Store};
+use crate::storage;
 
 /// One run of the trusted core.
 pub struct Enclave {
@@ -87,6 +91,19 @@ impl Node {
             log: Frontier::default(),
             last_end: UnixMillis(0),
             newest: None,
+        }
+    }
+
+    /// Samples in the open batch.
+    fn unsigned(&self) -> u32 {
+        self.chain.open_batch().map_or(0, |batch| batch.count)
+    }
+
+    /// No sample is left without a signature.
+    fn batch_signed(&self) -> Result<(), EnclaveFault> {
+        match self.unsigned() {
+            0 => Ok(()),
+            unsigned => Err(EnclaveFault::BatchOpen(unsigned)),
         }
     }
 }
@@ -163,7 +180,7 @@ impl Enclave {
         match request {
             Request::Initialize { node } => self.initialize(node),
             Request::Attest { purpose, challenge } => self.attest(purpose, challenge),
-            Request::Sample { at, metrics } => self.sample(at, metrics),
+            Request::Sample { measurement } => self.sample(*measurement),
             Request::CloseWindow {
                 start,
                 end,
@@ -188,6 +205,8 @@ impl Enclave {
             } => self.sign_attestation(evidence, certificate, measurements, at, expires_at),
             Request::Provision { name, sealed } => self.provision(name, &sealed),
             Request::Vouch { terms, session } => self.vouch(&terms, *session),
+            Request::SignBatch => self.sign_batch(),
+            Request::StorageKey { epoch } => self.storage_key(epoch),
         }
     }
 
@@ -262,12 +281,13 @@ impl Enclave {
 
     fn vitals(&self) -> Vitals {
         let node = self.node.as_ref();
-        let samples = node.map_or(0, |node| node.chain.times().len());
+        let samples = node.map_or(0, |node| node.chain.window_len());
         Vitals {
             boot: self.boot,
             windows: node.map_or(0, |node| node.log.size()),
             samples: u32::try_from(samples).unwrap_or(u32::MAX),
             suspended: self.mode == Mode::Suspended,
+            unsigned: node.map_or(0, Node::unsigned),
         }
     }
 
@@ -276,22 +296,40 @@ impl Enclave {
         Reply::Alive(self.vitals())
     }
 
-    fn sample(&mut self, at: UnixMillis, metrics: Metrics) -> Result<Reply, EnclaveFault> {
+    fn sample(&mut self, measurement: Measurement) -> Result<Reply, EnclaveFault> {
         let node = self.node.as_mut().ok_or(EnclaveFault::NotInitialized)?;
-        if node.chain.times().len() >= MAX_SAMPLES as usize {
+        if node.chain.window_len() >= MAX_SAMPLES.into() {
             return Err(EnclaveFault::WindowFull(MAX_SAMPLES));
         }
-        if at < node.last_end {
+        if node.unsigned() >= MAX_BATCH {
+            return Err(EnclaveFault::BatchFull(MAX_BATCH));
+        }
+        if measurement.at < node.last_end {
             return Err(EnclaveFault::Sample(
                 "it lies in a window that is closed".to_owned(),
             ));
         }
-        let sample = node.chain.draft(at, metrics);
+        let sample = node.chain.draft(measurement);
         node.chain
             .push(&sample)
             .map_err(|error| EnclaveFault::Sample(error.to_string()))?;
-        let signature = self.keys.sign(&sample);
-        Ok(Reply::Sample(nautilus_proof::SignedSample { sample, signature }))
+        Ok(Reply::Sample(Box::new(sample)))
+    }
+
+    fn sign_batch(&mut self) -> Result<Reply, EnclaveFault> {
+        let node = self.node.as_mut().ok_or(EnclaveFault::NotInitialized)?;
+        let batch = node.chain.take_batch().ok_or(EnclaveFault::NoSamples)?;
+        let signature = self.keys.sign(&batch);
+        Ok(Reply::Batch(Box::new(SignedHead { batch, signature })))
+    }
+
+    fn storage_key(&self, epoch: u32) -> Result<Reply, EnclaveFault> {
+        let node = self.node.as_ref().ok_or(EnclaveFault::NotInitialized)?;
+        let (root, origin) = storage::root(&self.state, self.store.is_some())
+            .map_err(|what| EnclaveFault::StorageKey(what.to_owned()))?;
+        let key = storage::key(root, node.id, epoch)
+            .ok_or_else(|| EnclaveFault::StorageKey("it cannot be derived".to_owned()))?;
+        Ok(Reply::StorageKey { key, origin })
     }
 
     fn close_window(
@@ -316,10 +354,17 @@ impl Enclave {
         }
         let slots =
             slots(end.since(start), interval_millis).ok_or_else(|| refused("its interval is no time"))?;
+        node.batch_signed()?;
+        let outside = || refused("a sample lies outside of it");
+        if let Some((first, last)) = node.chain.window_span()
+            && (first < start || last >= end)
+        {
+            return Err(outside());
+        }
         let times = node.chain.times();
-        let covered = covered_slots(start, end, interval_millis, times)
-            .ok_or_else(|| refused("a sample lies outside of it"))?;
-        let samples = u32::try_from(times.len()).map_err(|_| EnclaveFault::WindowFull(MAX_SAMPLES))?;
+        let covered = covered_slots(start, end, interval_millis, times).ok_or_else(outside)?;
+        let samples =
+            u32::try_from(node.chain.window_len()).map_err(|_| EnclaveFault::WindowFull(MAX_SAMPLES))?;
         self.date_keys(now)?;
         let node = self.node.as_mut().ok_or(EnclaveFault::NotInitialized)?;
         let window = Window {
@@ -357,7 +402,7 @@ impl Enclave {
     }
 }
 
-/// Whether answering takes a signature of the enclave's or of its TEE's.
+/// Whether answering takes a signature of the enclave's or of its TEE's, or a place in the chain that is signed.
 const fn signs(request: &Request) -> bool {
     match request {
         Request::Initialize { .. }
@@ -367,8 +412,13 @@ const fn signs(request: &Request) -> bool {
         | Request::Rotate { .. }
         | Request::Certify { .. }
         | Request::SignAttestation { .. }
-        | Request::Vouch { .. } => true,
-        Request::Heartbeat | Request::Suspend | Request::Resume | Request::Provision { .. } => false,
+        | Request::Vouch { .. }
+        | Request::SignBatch => true,
+        Request::Heartbeat
+        | Request::Suspend
+        | Request::Resume
+        | Request::Provision { .. }
+        | Request::StorageKey { .. } => false,
     }
 }
 

@@ -22,13 +22,14 @@ mod protocol;
 mod sandbox;
 mod serve;
 mod state;
+mod storage;
 
 pub use address::{Address, AddressError};
 pub use core::{BootError, Enclave};
 pub use keys::KeyError;
 pub use protocol::{
     AttestedEvidence, EnclaveFault, Identity, P256Key, Reply, Request, RetiredKey, Rollback, Rotated,
-    SignedWindow, StateFacts, Vitals,
+    SignedHead, SignedWindow, StateFacts, StorageKey, StorageKeyOrigin, Vitals,
 };
 pub use sandbox::{Needs, Sandbox, SandboxError};
 pub use serve::{Connection, ServeError};

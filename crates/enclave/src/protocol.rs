@@ -5,8 +5,10 @@ use nautilus_core::{
     BootId, Challenge, ChallengeTerms, Digest32, EndorsementKind, NodeId, PublicKey, Purpose, SessionBinding,
     Signature, TeeKind, UnixMillis,
 };
-use nautilus_proof::{Metrics, ProofStatement, SignedSample};
+use nautilus_proof::{Measurement, ProofStatement, Sample, SampleBatch};
 use serde::{Deserialize, Serialize};
+
+pub use crate::storage::{StorageKey, StorageKeyOrigin};
 
 /// What the agent asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,14 +25,12 @@ pub enum Request {
         /// The challenge.
         challenge: Challenge,
     },
-    /// Number, chain and sign a sample.
+    /// Number a sample and chain it. It is signed with its batch.
     Sample {
-        /// When it was measured.
-        at: UnixMillis,
-        /// What was measured.
-        metrics: Metrics,
+        /// What was measured, and when.
+        measurement: Box<Measurement>,
     },
-    /// Close the window, append it to the log, and sign.
+    /// Close the window, append it to the log, and sign. The open batch must be signed.
     CloseWindow {
         /// First instant of the window.
         start: UnixMillis,
@@ -50,7 +50,7 @@ pub enum Request {
     /// Go on after `Suspend`.
     Resume,
     /// Replace the signing keys, which starts a new boot: a new boot id, an empty window log, no evidence yet. The open
-    /// window must be closed. The old keys sign the new ones, and nothing else ever again.
+    /// batch must be signed, and the open window closed. The old keys sign the new ones, and nothing else ever again.
     Rotate {
         /// The host's time now.
         now: UnixMillis,
@@ -90,17 +90,28 @@ pub enum Request {
         /// The session, as the agent states it.
         session: Box<SessionBinding>,
     },
+    /// Sign the samples that came since the last batch.
+    SignBatch,
+    /// Give the key of one epoch of the agent's store. It signs nothing.
+    StorageKey {
+        /// Which key: the agent counts them, and raises the number to have another.
+        epoch: u32,
+    },
 }
 
 /// What the enclave answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one reply at a time, and an identity in one of thousands"
+)]
 pub enum Reply {
     /// To `Initialize`.
     Identity(Identity),
     /// To `Attest`.
     Evidence(Box<AttestedEvidence>),
     /// To `Sample`.
-    Sample(SignedSample),
+    Sample(Box<Sample>),
     /// To `CloseWindow`.
     Window(Box<SignedWindow>),
     /// To `Heartbeat`, `Suspend` and `Resume`.
@@ -120,6 +131,15 @@ pub enum Reply {
     Refused(EnclaveFault),
     /// To `Vouch`. No window names this evidence.
     Vouched(Box<AttestedEvidence>),
+    /// To `SignBatch`.
+    Batch(Box<SignedHead>),
+    /// To `StorageKey`.
+    StorageKey {
+        /// The key.
+        key: StorageKey,
+        /// What it is made from, and so what it outlives.
+        origin: StorageKeyOrigin,
+    },
 }
 
 /// Who an enclave is in this boot.
@@ -199,6 +219,8 @@ pub struct Vitals {
     pub samples: u32,
     /// Whether it signs.
     pub suspended: bool,
+    /// Samples in the open batch, which no signature speaks for yet.
+    pub unsigned: u32,
 }
 
 /// Evidence as the enclave hands it out.
@@ -220,6 +242,15 @@ pub struct Rotated {
     /// The enclave with its new keys.
     pub identity: Identity,
     /// The old signing key's over the rotation's message: old key, new key, time.
+    pub signature: Signature,
+}
+
+/// A batch with the enclave's signature: the agent holds its samples.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedHead {
+    /// What is signed.
+    pub batch: SampleBatch,
+    /// The TEE key's signature over the batch.
     pub signature: Signature,
 }
 
@@ -286,6 +317,18 @@ pub enum EnclaveFault {
     /// `Initialize` named another node than the one that the session was opened for.
     #[error("session is about node {0}, and `Initialize` names another")]
     AnotherSession(NodeId),
+    /// There is no open batch.
+    #[error("there is no sample to sign")]
+    NoSamples,
+    /// The open batch has to be signed first.
+    #[error("{0} samples are not signed yet: sign their batch first")]
+    BatchOpen(u32),
+    /// More samples than a batch may hold.
+    #[error("batch is full: it holds {0} samples, and has to be signed first")]
+    BatchFull(u32),
+    /// There is no storage key.
+    #[error("no storage key: {0}")]
+    StorageKey(String),
 }
 
 impl EnclaveFault {
@@ -308,6 +351,10 @@ impl EnclaveFault {
             Self::AnotherNode(_) => "another_node",
             Self::Vouch(_) => "vouch",
             Self::AnotherSession(_) => "another_session",
+            Self::NoSamples => "no_samples",
+            Self::BatchOpen(_) => "batch_open",
+            Self::BatchFull(_) => "batch_full",
+            Self::StorageKey(_) => "storage_key",
         }
     }
 
@@ -340,8 +387,9 @@ impl Payload for Request {
             | Self::Certify { .. }
             | Self::SignAttestation { .. }
             | Self::Provision { .. }
-            | Self::Vouch { .. } => MessageType::Attestation,
-            Self::Sample { .. } => MessageType::PerformanceData,
+            | Self::Vouch { .. }
+            | Self::StorageKey { .. } => MessageType::Attestation,
+            Self::Sample { .. } | Self::SignBatch => MessageType::PerformanceData,
             Self::CloseWindow { .. } => MessageType::ProofRequest,
             Self::Heartbeat | Self::Suspend | Self::Resume => MessageType::Heartbeat,
             Self::Rotate { .. } => MessageType::KeyRotation,
@@ -366,8 +414,10 @@ impl Payload for Reply {
             | Self::Certificate(_)
             | Self::Attestation(_)
             | Self::Provisioned { .. }
-            | Self::Vouched(_) => MessageType::Attestation,
-            Self::Sample(_) => MessageType::PerformanceData,
+            | Self::Vouched(_)
+            // Never compressed, for it is secret.
+            | Self::StorageKey { .. } => MessageType::Attestation,
+            Self::Sample(_) | Self::Batch(_) => MessageType::PerformanceData,
             Self::Window(_) => MessageType::ProofResponse,
             Self::Alive(_) => MessageType::Heartbeat,
             Self::Rotated(_) => MessageType::KeyRotation,
@@ -439,6 +489,8 @@ mod tests {
             EnclaveFault::Attest("EIO".to_owned()),
             EnclaveFault::AnotherNode(NodeId([2; 32])),
             EnclaveFault::AnotherSession(NodeId([3; 32])),
+            EnclaveFault::BatchOpen(3),
+            EnclaveFault::StorageKey("it is too short".to_owned()),
         ] {
             let reply = Reply::Refused(fault.clone());
             assert_eq!(reply.message_type(), MessageType::Error);

@@ -6,6 +6,7 @@ use std::io;
 
 use nautilus_core::{NodeId, UnixMillis};
 use nautilus_sys::memory;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -16,7 +17,9 @@ pub use store::StateError;
 pub(crate) use store::{Store, directory_of};
 
 /// The version of the layout below.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The layout of [`FirstState`].
+const FIRST_VERSION: u32 = 1;
 /// Retired keys that are remembered: a rotation a day for two months. What they signed is long settled.
 const MAX_RETIRED: usize = 64;
 /// Secrets that are kept.
@@ -51,6 +54,26 @@ pub(crate) struct State {
     pub(crate) retired: Vec<RetiredKey>,
     /// What was entrusted to it, in the order of the names.
     pub(crate) secrets: Vec<Secret>,
+    /// What the keys of the agent's store are made from, where nothing was provisioned for that. Rotations keep it.
+    pub(crate) storage_root: [u8; 32],
+}
+
+/// Version 1: no storage root.
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+struct FirstState {
+    version: u32,
+    counter: u64,
+    generation: u64,
+    #[zeroize(skip)]
+    node: Option<NodeId>,
+    signing: [u8; 32],
+    p256: Vec<u8>,
+    channel: [u8; 32],
+    #[zeroize(skip)]
+    keys_made_at: Option<UnixMillis>,
+    #[zeroize(skip)]
+    retired: Vec<RetiredKey>,
+    secrets: Vec<Secret>,
 }
 
 /// Something that was entrusted to the enclave.
@@ -79,8 +102,10 @@ impl State {
             keys_made_at: None,
             retired: Vec::new(),
             secrets: Vec::new(),
+            storage_root: [0; 32],
         };
         state.make_keys()?;
+        getrandom::fill(&mut state.storage_root)?;
         Ok(state)
     }
 
@@ -129,23 +154,20 @@ impl State {
 
     /// The bytes to seal.
     fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, bcs::Error> {
-        // All room from the start: a buffer that grows leaves copies behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(bcs::serialized_size(self)?));
-        bcs::serialize_into(&mut *bytes, self)?;
-        Ok(bytes)
+        canonical(self)
     }
 
-    /// Reads what was sealed; says what is wrong with anything but the exact encoding of a state that can be.
+    /// Reads what was sealed; says what is wrong with anything but the exact encoding of a state that can be. A state of
+    /// the first version gets a new storage root, which is at rest with the next write.
     fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         // The version comes first, so that a later layout is told from a damaged one.
-        let version = bytes.first_chunk().copied().map(u32::from_le_bytes);
-        if version != Some(VERSION) {
-            return Err("it has a layout that this program does not know".to_owned());
-        }
-        let state: Self = bcs::from_bytes(bytes).map_err(|error| error.to_string())?;
-        if state.to_bytes().map_err(|error| error.to_string())?.as_slice() != bytes {
-            return Err("it is not in its canonical form".to_owned());
-        }
+        let state = match bytes.first_chunk().copied().map(u32::from_le_bytes) {
+            Some(VERSION) => read(bytes)?,
+            Some(FIRST_VERSION) => read::<FirstState>(bytes)?
+                .with_storage_root()
+                .map_err(|error| error.to_string())?,
+            _ => return Err("it has a layout that this program does not know".to_owned()),
+        };
         let named = state
             .secrets
             .is_sorted_by(|one, next| one.name < next.name && one.value.len() <= MAX_SECRET);
@@ -154,6 +176,42 @@ impl State {
         }
         Ok(state)
     }
+}
+
+impl FirstState {
+    fn with_storage_root(mut self) -> Result<State, keys::KeyError> {
+        let mut state = State {
+            version: VERSION,
+            counter: self.counter,
+            generation: self.generation,
+            node: self.node,
+            signing: self.signing,
+            p256: std::mem::take(&mut self.p256),
+            channel: self.channel,
+            keys_made_at: self.keys_made_at,
+            retired: std::mem::take(&mut self.retired),
+            secrets: std::mem::take(&mut self.secrets),
+            storage_root: [0; 32],
+        };
+        getrandom::fill(&mut state.storage_root)?;
+        Ok(state)
+    }
+}
+
+fn canonical(state: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, bcs::Error> {
+    // All room from the start: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(bcs::serialized_size(state)?));
+    bcs::serialize_into(&mut *bytes, state)?;
+    Ok(bytes)
+}
+
+/// Reads one layout from its exact encoding.
+fn read<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let state: T = bcs::from_bytes(bytes).map_err(|error| error.to_string())?;
+    if canonical(&state).map_err(|error| error.to_string())?.as_slice() != bytes {
+        return Err("it is not in its canonical form".to_owned());
+    }
+    Ok(state)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::hpke;
 use crate::keys::Keys;
 use crate::protocol::{EnclaveFault, Reply, RetiredKey, Rotated};
 use crate::state::{MAX_NAME, MAX_SECRET, MAX_SECRETS, Secret, State};
+use crate::storage;
 
 impl Enclave {
     /// Replaces the keys, which makes a new boot of it. The old signing key names the new one and is gone.
@@ -17,7 +18,8 @@ impl Enclave {
         let refused = |what: String| EnclaveFault::Rotate(what);
         let node = self.node.as_ref().ok_or(EnclaveFault::NotInitialized)?;
         let id = node.id;
-        if !node.chain.times().is_empty() {
+        node.batch_signed()?;
+        if node.chain.window_len() > 0 {
             return Err(refused("the open window has samples: close it first".to_owned()));
         }
         let boot = new_boot().map_err(|error| refused(error.to_string()))?;
@@ -67,6 +69,9 @@ impl Enclave {
                     "it was not encrypted to this enclave's channel key, for this node and name".to_owned(),
                 )
             })?;
+        if name == storage::SECRET && value.len() < storage::MIN_SECRET {
+            return Err(refused(storage::TOO_SHORT.to_owned()));
+        }
         let secret = Secret {
             name,
             value: std::mem::take(&mut *value),

@@ -2,7 +2,7 @@ use nautilus_channel::MessageType;
 use nautilus_core::{
     AttestError, BoundUserData, Descriptor, EventLogHead, PublicKey, Purpose, RawEvidence, ReportData,
 };
-use nautilus_proof::merkle;
+use nautilus_proof::{Metrics, Sample, SignedBatch, merkle};
 use sha2::{Digest, Sha256};
 
 use super::*;
@@ -59,14 +59,59 @@ fn attested() -> (Enclave, Identity) {
     (enclave, identity)
 }
 
-fn sample(enclave: &mut Enclave, at: u64) -> Reply {
-    enclave.handle(Request::Sample {
-        at: UnixMillis(at),
-        metrics: Metrics::default(),
-    })
+fn measured(at: u64) -> Request {
+    let measurement = Measurement {
+        monotonic_millis: at,
+        ..Measurement::of_system(UnixMillis(at), Metrics::default())
+    };
+    Request::Sample {
+        measurement: Box::new(measurement),
+    }
 }
 
+fn sample(enclave: &mut Enclave, at: u64) -> Reply {
+    enclave.handle(measured(at))
+}
+
+/// Takes a sample that the enclave must not refuse.
+fn taken(enclave: &mut Enclave, at: u64) -> Sample {
+    match sample(enclave, at) {
+        Reply::Sample(sample) => *sample,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Has the open batch signed, which must be over `samples`.
+fn sign(enclave: &mut Enclave, samples: Vec<Sample>) -> SignedBatch {
+    let Reply::Batch(signed) = enclave.handle(Request::SignBatch) else {
+        panic!("no batch")
+    };
+    let last = samples.last().unwrap();
+    let expected = nautilus_proof::SampleBatch {
+        node: last.node,
+        boot: last.boot,
+        first: samples[0].sequence,
+        count: u32::try_from(samples.len()).unwrap(),
+        previous: samples[0].previous,
+        head: last.digest(),
+    };
+    assert_eq!(signed.batch, expected);
+    SignedBatch {
+        samples,
+        signature: signed.signature,
+    }
+}
+
+/// Signs what is open, and closes the window.
 fn close(enclave: &mut Enclave, start: u64, end: u64) -> Reply {
+    match enclave.handle(Request::SignBatch) {
+        Reply::Batch(_) | Reply::Refused(EnclaveFault::NoSamples | EnclaveFault::NotInitialized) => {}
+        other => panic!("{other:?}"),
+    }
+    close_as_it_is(enclave, start, end)
+}
+
+fn close_as_it_is(enclave: &mut Enclave, start: u64, end: u64) -> Reply {
     enclave.handle(Request::CloseWindow {
         start: UnixMillis(start),
         end: UnixMillis(end),
@@ -118,32 +163,183 @@ fn nothing_is_signed_before_its_time() {
 }
 
 #[test]
-fn samples_are_chained_and_signed() {
+fn samples_are_chained_at_once_and_signed_in_batches() {
     let (mut enclave, identity) = attested();
     let mut chain = SampleChain::of_boot(NODE, identity.boot);
-    for at in [1000, 2000, 3000] {
-        let Reply::Sample(signed) = sample(&mut enclave, at) else {
-            panic!("refused")
-        };
-        chain.push_signed(&signed, &identity.tee_key).unwrap();
-    }
+    let nothing = Reply::Refused(EnclaveFault::NoSamples);
+    assert_eq!(enclave.handle(Request::SignBatch), nothing);
+    let samples: Vec<_> = [1000, 2000, 3000].map(|at| taken(&mut enclave, at)).into();
+    assert_eq!(samples[0].previous, Digest32([0; 32]));
+    assert_eq!(samples[1].previous, samples[0].digest());
+    let batch = sign(&mut enclave, samples);
+    chain.push_signed(&batch, &identity.tee_key).unwrap();
+    assert_eq!(enclave.handle(Request::SignBatch), nothing, "signed once");
+
     assert!(matches!(
         sample(&mut enclave, 3000),
         Reply::Refused(EnclaveFault::Sample(_))
     ));
-    let too_much = Metrics {
-        cpu_usage_bp: 10_001,
-        ..Metrics::default()
+    let spoilt: [fn(&mut Measurement); 3] = [
+        |m| m.metrics.as_mut().unwrap().cpu_usage_bp = 10_001,
+        |m| m.monotonic_millis = 2999,
+        |m| {
+            let gap = nautilus_proof::Gap {
+                collector: nautilus_proof::CollectorKind::System,
+                reason: nautilus_proof::GapReason::Failed,
+            };
+            m.gaps = vec![gap; 2];
+        },
+    ];
+    for spoil in spoilt {
+        let Request::Sample { mut measurement } = measured(4000) else {
+            unreachable!()
+        };
+        spoil(&mut measurement);
+        let refused = enclave.handle(Request::Sample { measurement });
+        assert!(
+            matches!(refused, Reply::Refused(EnclaveFault::Sample(_))),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(
+        enclave.handle(Request::SignBatch),
+        nothing,
+        "no refusal opens one"
+    );
+    let next = taken(&mut enclave, 4000);
+    assert_eq!(next.sequence, 3, "a refusal must change nothing");
+    let batch = sign(&mut enclave, vec![next]);
+    chain.push_signed(&batch, &identity.tee_key).unwrap();
+}
+
+#[test]
+fn no_sample_goes_into_a_window_or_into_another_boot_unsigned() {
+    let (mut enclave, _) = attested();
+    let samples = vec![taken(&mut enclave, 1000), taken(&mut enclave, 2000)];
+    let open = Reply::Refused(EnclaveFault::BatchOpen(2));
+    assert_eq!(close_as_it_is(&mut enclave, 1000, 3000), open);
+    assert_eq!(enclave.handle(Request::Rotate { now: UnixMillis(1) }), open);
+    let vitals = vitals(&mut enclave, Request::Heartbeat);
+    assert_eq!((vitals.samples, vitals.unsigned), (2, 2));
+    sign(&mut enclave, samples);
+    assert!(matches!(
+        enclave.handle(Request::Rotate { now: UnixMillis(1) }),
+        Reply::Refused(EnclaveFault::Rotate(_))
+    ));
+    let Reply::Window(window) = close_as_it_is(&mut enclave, 1000, 3000) else {
+        panic!("refused")
     };
-    let refused = enclave.handle(Request::Sample {
-        at: UnixMillis(4000),
-        metrics: too_much,
-    });
-    assert!(matches!(refused, Reply::Refused(EnclaveFault::Sample(_))));
-    let Reply::Sample(signed) = sample(&mut enclave, 4000) else {
-        panic!("a refusal must change nothing")
+    assert_eq!(window.statement.window.samples, 2);
+}
+
+#[test]
+fn a_batch_holds_a_thousand_samples_and_a_window_ten_thousand() {
+    let (mut enclave, _) = attested();
+    let mut at = 0;
+    for _ in 0..10 {
+        let mut samples = Vec::new();
+        for _ in 0..MAX_BATCH {
+            at += 1;
+            samples.push(taken(&mut enclave, at));
+        }
+        let refused = sample(&mut enclave, at + 1);
+        let full = match at {
+            10_000 => EnclaveFault::WindowFull(MAX_SAMPLES),
+            _ => EnclaveFault::BatchFull(MAX_BATCH),
+        };
+        assert_eq!(refused, Reply::Refused(full));
+        sign(&mut enclave, samples);
+    }
+    let full = Reply::Refused(EnclaveFault::WindowFull(MAX_SAMPLES));
+    assert_eq!(sample(&mut enclave, at + 1), full);
+    assert!(matches!(
+        close_as_it_is(&mut enclave, 1, at + 1),
+        Reply::Window(_)
+    ));
+    taken(&mut enclave, at + 1);
+}
+
+/// What did not measure the machine covers no slot, but it is in the window, and counted and placed like any other.
+#[test]
+fn a_sample_without_metrics_is_part_of_its_window() {
+    let (mut enclave, _) = attested();
+    let unmeasured = |at: u64| {
+        let measurement = Box::new(Measurement {
+            at: UnixMillis(at),
+            metrics: None,
+            ..Measurement::of_system(UnixMillis(at), Metrics::default())
+        });
+        Request::Sample { measurement }
     };
-    assert_eq!(signed.sample.sequence, 3);
+    for at in [1000, 3500] {
+        assert!(matches!(enclave.handle(unmeasured(at)), Reply::Sample(_)));
+    }
+    assert_eq!(vitals(&mut enclave, Request::Heartbeat).samples, 2);
+    let outside = Reply::Refused(EnclaveFault::Window("a sample lies outside of it".to_owned()));
+    assert_eq!(close(&mut enclave, 1001, 4000), outside);
+    assert_eq!(close(&mut enclave, 1000, 3500), outside);
+    assert!(matches!(
+        enclave.handle(Request::Rotate { now: UnixMillis(1) }),
+        Reply::Refused(EnclaveFault::Rotate(_))
+    ));
+    let Reply::Window(signed) = close(&mut enclave, 1000, 4000) else {
+        panic!("refused")
+    };
+    let window = &signed.statement.window;
+    assert_eq!((window.samples, window.slots, window.covered), (2, 3, 0));
+}
+
+fn storage_key(enclave: &mut Enclave, epoch: u32) -> (crate::StorageKey, crate::StorageKeyOrigin) {
+    match enclave.handle(Request::StorageKey { epoch }) {
+        Reply::StorageKey { key, origin } => (key, origin),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_storage_key_is_the_nodes_and_outlives_its_signing_keys() {
+    use crate::StorageKeyOrigin::{Process, Provisioned};
+
+    let mut before = enclave();
+    assert_eq!(
+        before.handle(Request::StorageKey { epoch: 0 }),
+        Reply::Refused(EnclaveFault::NotInitialized)
+    );
+    let (mut enclave, identity) = attested();
+    let (first, origin) = storage_key(&mut enclave, 0);
+    assert_eq!(origin, Process, "nothing seals this state");
+    assert_eq!(storage_key(&mut enclave, 0).0, first);
+    assert_ne!(storage_key(&mut enclave, 1).0, first);
+    assert_ne!(storage_key(&mut attested().0, 0).0, first, "another enclave");
+    enclave.handle(Request::Suspend);
+    assert_eq!(storage_key(&mut enclave, 0).0, first, "it is no signature");
+    enclave.handle(Request::Resume);
+
+    let short = provision("metrics-store", &identity.channel_key, NODE, &[3; 31]);
+    let why = "`metrics-store` must have at least 32 random bytes";
+    assert_eq!(
+        enclave.handle(short),
+        Reply::Refused(EnclaveFault::Provision(why.to_owned()))
+    );
+    assert_eq!(storage_key(&mut enclave, 0).0, first);
+    let secret = provision("metrics-store", &identity.channel_key, NODE, &[3; 32]);
+    assert!(matches!(enclave.handle(secret), Reply::Provisioned { .. }));
+    let (provisioned, origin) = storage_key(&mut enclave, 0);
+    assert_eq!(origin, Provisioned);
+    assert_ne!(provisioned, first);
+    assert_eq!(provisioned, crate::storage::key(&[3; 32], NODE, 0).unwrap());
+    assert!(matches!(
+        enclave.handle(Request::Rotate { now: UnixMillis(1) }),
+        Reply::Rotated(_)
+    ));
+    assert_eq!(storage_key(&mut enclave, 0).0, provisioned);
+    // What is printed of an answer is not the key.
+    let reply = enclave.handle(Request::StorageKey { epoch: 0 });
+    let printed = format!("{reply:?}");
+    assert_eq!(printed, "StorageKey { key: StorageKey(..), origin: Provisioned }");
+    // And it travels in no message that may be compressed.
+    let message_type = nautilus_channel::Payload::message_type(&reply);
+    assert!(!message_type.may_compress());
 }
 
 #[test]
@@ -277,16 +473,15 @@ fn a_suspended_enclave_signs_nothing() {
         windows: 0,
         samples: 1,
         suspended: true,
+        unsigned: 1,
     };
     assert_eq!(vitals(&mut enclave, Request::Suspend), expected);
     let (at, expires_at) = (UnixMillis(1), UnixMillis(2));
     let refused = [
         Request::Initialize { node: NODE },
         attest(),
-        Request::Sample {
-            at: UnixMillis(2000),
-            metrics: Metrics::default(),
-        },
+        measured(2000),
+        Request::SignBatch,
         Request::CloseWindow {
             start: UnixMillis(1),
             end: UnixMillis(3000),
@@ -311,10 +506,12 @@ fn a_suspended_enclave_signs_nothing() {
         ..expected
     };
     assert_eq!(vitals(&mut enclave, Request::Resume), resumed);
-    let Reply::Sample(signed) = sample(&mut enclave, 2000) else {
+    let next = taken(&mut enclave, 2000);
+    assert_eq!(next.sequence, 1);
+    let Reply::Batch(signed) = enclave.handle(Request::SignBatch) else {
         panic!("it does not go on")
     };
-    assert_eq!(signed.sample.sequence, 1);
+    assert_eq!((signed.batch.first, signed.batch.count), (0, 2));
 }
 
 #[test]
@@ -322,6 +519,7 @@ fn a_rotation_is_a_new_boot_whose_key_the_old_one_names() {
     let (mut enclave, old) = attested();
     assert!(matches!(sample(&mut enclave, 1000), Reply::Sample(_)));
     let now = UnixMillis(5000);
+    assert!(matches!(enclave.handle(Request::SignBatch), Reply::Batch(_)));
     let open = enclave.handle(Request::Rotate { now });
     assert!(
         matches!(open, Reply::Refused(EnclaveFault::Rotate(_))),
@@ -364,11 +562,12 @@ fn a_rotation_is_a_new_boot_whose_key_the_old_one_names() {
         (bound.tee_key, bound.boot, bound.channel_key),
         (new.tee_key, new.boot, Some(new.channel_key))
     );
-    let Reply::Sample(signed) = sample(&mut enclave, 6000) else {
-        panic!("refused")
-    };
-    assert_eq!((signed.sample.boot, signed.sample.sequence), (new.boot, 0));
-    assert!(signed.sample.is_signed_by(&new.tee_key, &signed.signature));
+    let first = taken(&mut enclave, 6000);
+    assert_eq!((first.boot, first.sequence), (new.boot, 0));
+    let batch = sign(&mut enclave, vec![first]);
+    SampleChain::of_boot(NODE, new.boot)
+        .push_signed(&batch, &new.tee_key)
+        .unwrap();
     let Reply::Window(window) = close(&mut enclave, 6000, 7000) else {
         panic!("refused")
     };

@@ -129,6 +129,67 @@ fn what_was_written_is_read_by_the_next() {
     }
 }
 
+/// A state of the first version, as a program of before wrote it: field by field, without today's types.
+fn first_version(state: &State) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Written<'a>(
+        (u32, u64, u64, Option<[u8; 32]>),
+        ([u8; 32], &'a [u8], [u8; 32], Option<u64>),
+        Vec<([u8; 32], u64)>,
+        Vec<(&'a str, &'a [u8])>,
+    );
+    let retired = state.retired.iter();
+    let secrets = state.secrets.iter();
+    let written = Written(
+        (1, state.counter, state.generation, state.node.map(|node| node.0)),
+        (
+            state.signing,
+            &state.p256,
+            state.channel,
+            state.keys_made_at.map(|at| at.0),
+        ),
+        retired.map(|key| (key.tee_key.0, key.retired_at.0)).collect(),
+        secrets
+            .map(|secret| (secret.name.as_str(), secret.value.as_slice()))
+            .collect(),
+    );
+    bcs::to_bytes(&written).unwrap()
+}
+
+#[test]
+fn a_state_of_the_first_version_is_read_and_gets_a_storage_root_for_good() {
+    let (_directory, path) = directory();
+    let platform = Platform::without_counter(1);
+    let mut before = state(3);
+    before = before
+        .with_secret(Secret {
+            name: "disk".to_owned(),
+            value: b"secret".to_vec(),
+        })
+        .unwrap();
+    let old = first_version(&before);
+    fs::write(&path, [&[1], old.as_slice()].concat()).unwrap();
+    let store = platform.store(&path).unwrap();
+    let mut read = store.read().unwrap().unwrap();
+    assert!(read.storage_root != [0; 32]);
+    // Nothing keeps the root before it is written.
+    assert!(store.read().unwrap().unwrap().storage_root != read.storage_root);
+    before.storage_root = read.storage_root;
+    assert!(read == before, "and everything else is as it was");
+    store.write(&mut read).unwrap();
+    let again = store.read().unwrap().unwrap();
+    assert!(again == read);
+    assert!(again.to_bytes().unwrap().starts_with(&[2, 0, 0, 0]));
+
+    // The first version with the second's field is neither, nor the second without it.
+    let mut longer = old.clone();
+    longer.extend([0; 32]);
+    assert!(State::from_bytes(&longer).is_err_and(|what| what.contains("remaining")));
+    let mut shorter = old;
+    shorter[0] = 2;
+    assert!(State::from_bytes(&shorter).is_err());
+}
+
 #[test]
 fn another_platform_does_not_open_it_and_leaves_it_alone() {
     let (_directory, path) = directory();
@@ -278,7 +339,8 @@ fn what_is_no_state_is_refused_by_name_and_never_replaced() {
         );
     }
     damaged(&[sealed.as_slice(), &[0]].concat(), "remaining");
-    damaged(&[1, 2, 0, 0, 0], "layout");
+    damaged(&[1, 0, 0, 0, 0], "layout");
+    damaged(&[1, 3, 0, 0, 0], "layout");
     damaged(&vec![1; 256 * 1024 + 1], "more than");
     whole.retired = vec![whole.retired[0]; MAX_RETIRED + 1];
     damaged(
@@ -333,6 +395,7 @@ fn retired_keys_are_bounded_newest_first() {
         };
         let next = state.rotated(retired).unwrap();
         assert!(next.signing != state.signing && next.channel != state.channel && next.p256 != state.p256);
+        assert!(next.storage_root == state.storage_root, "the store goes on");
         state = next;
     }
     assert_eq!(state.retired.len(), MAX_RETIRED);

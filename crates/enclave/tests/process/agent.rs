@@ -315,10 +315,11 @@ pub fn attest() -> Request {
 }
 
 pub fn sample(at: u64) -> Request {
-    Request::Sample {
-        at: UnixMillis(at),
-        metrics: Metrics::default(),
-    }
+    let measurement = Box::new(nautilus_proof::Measurement::of_system(
+        UnixMillis(at),
+        Metrics::default(),
+    ));
+    Request::Sample { measurement }
 }
 
 pub fn close(start: u64, end: u64) -> Request {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::Command;
 
 use nautilus_channel::{ChannelError, Fault, MessageType, Payload, PayloadError};
-use nautilus_core::TeeKind;
+use nautilus_core::{SignedMessage as _, TeeKind};
 use nautilus_enclave::{Reply, Request};
 
 use crate::agent::{Machine, NODE, attest, sample};
@@ -44,6 +44,11 @@ fn a_session_follows_another_on_the_same_connection_and_in_the_same_boot() {
         panic!("refused")
     };
     assert_eq!((vitals.boot, vitals.samples), (identity.boot, 1));
+    assert_eq!(vitals.unsigned, 1, "the open batch outlives a session");
+    let Reply::Batch(signed) = agent.ask(&Request::SignBatch).unwrap() else {
+        panic!("refused")
+    };
+    assert!(signed.batch.is_signed_by(&identity.tee_key, &signed.signature));
     let (status, stderr) = agent.end();
     assert!(status.success(), "{stderr}");
 }

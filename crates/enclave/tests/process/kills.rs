@@ -13,6 +13,7 @@ const KILLS: u32 = 100;
 #[derive(Default)]
 struct Seen {
     samples: BTreeSet<(BootId, u64)>,
+    signed: BTreeSet<(BootId, u64)>,
     windows: BTreeSet<(BootId, u64)>,
     boots: BTreeSet<BootId>,
     keys: BTreeSet<PublicKey>,
@@ -23,9 +24,15 @@ struct Seen {
 impl Seen {
     fn take(&mut self, reply: Reply) {
         match reply {
-            Reply::Sample(signed) => {
-                let place = (signed.sample.boot, signed.sample.sequence);
-                assert!(self.samples.insert(place), "sample {place:?} was signed twice");
+            Reply::Sample(sample) => {
+                let place = (sample.boot, sample.sequence);
+                assert!(self.samples.insert(place), "sample {place:?} was given twice");
+            }
+            Reply::Batch(signed) => {
+                for sequence in signed.batch.first..signed.batch.first + u64::from(signed.batch.count) {
+                    let place = (signed.batch.boot, sequence);
+                    assert!(self.signed.insert(place), "sample {place:?} was signed twice");
+                }
             }
             Reply::Window(signed) => {
                 let window = &signed.statement.window;
@@ -104,8 +111,10 @@ fn requests(round: u64, channel_key: &PublicKey) -> Vec<Request> {
         attest(),
         sample(start),
         sample(start + 1000),
+        Request::SignBatch,
         close(start, start + 2000),
         sample(start + 2000),
+        Request::SignBatch,
         close(start + 2000, start + 3000),
     ];
     if round % 3 == 1 {

@@ -20,7 +20,9 @@ fn ask_everything(agent: &mut Agent) {
     let requests = [
         attest(),
         sample(1000),
+        Request::SignBatch,
         close(1000, 2000),
+        Request::StorageKey { epoch: 1 },
         Request::Certify {
             not_before: now,
             not_after: now.plus(60_000),

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use crate::agent::{Failed, Machine, NODE, attest, close, sample};
+use crate::agent::{Agent, Failed, Machine, NODE, attest, close, sample};
 use nautilus_channel::ChannelError;
 use nautilus_core::{Digest32, NodeId, UnixMillis};
-use nautilus_enclave::{EnclaveFault, Reply, Request, Rollback, hpke};
+use nautilus_enclave::{EnclaveFault, Reply, Request, Rollback, StorageKey, StorageKeyOrigin, hpke};
 
 #[test]
 fn keys_and_secrets_survive_a_restart_which_is_a_new_boot() {
@@ -20,7 +20,9 @@ fn keys_and_secrets_survive_a_restart_which_is_a_new_boot() {
     assert!(first.state.protection.unwrap().contains("pck.key"));
     assert!(matches!(agent.ask(&attest()).unwrap(), Reply::Evidence(_)));
     assert!(matches!(agent.ask(&sample(1000)).unwrap(), Reply::Sample(_)));
+    assert!(matches!(agent.ask(&Request::SignBatch).unwrap(), Reply::Batch(_)));
     assert!(matches!(agent.ask(&close(1000, 2000)).unwrap(), Reply::Window(_)));
+    let stored = storage_key(&mut agent);
     let provision = Request::Provision {
         name: "disk".to_owned(),
         sealed: hpke::seal(&first.channel_key, &hpke::provision_info(NODE, "disk"), b"secret").unwrap(),
@@ -48,11 +50,23 @@ fn keys_and_secrets_survive_a_restart_which_is_a_new_boot() {
         agent.ask(&close(2000, 3000)).unwrap(),
         Reply::Refused(EnclaveFault::NotAttested)
     );
-    let Reply::Sample(signed) = agent.ask(&sample(1000)).unwrap() else {
+    let Reply::Sample(sample) = agent.ask(&sample(1000)).unwrap() else {
         panic!("refused")
     };
-    assert_eq!((signed.sample.boot, signed.sample.sequence), (second.boot, 0));
-    assert_eq!(signed.sample.previous, Digest32([0; 32]));
+    assert_eq!((sample.boot, sample.sequence), (second.boot, 0));
+    assert_eq!(sample.previous, Digest32([0; 32]));
+    assert_eq!(storage_key(&mut agent), stored, "what was stored is read again");
+}
+
+/// The key of the first epoch, which the state keeps.
+fn storage_key(agent: &mut Agent) -> StorageKey {
+    match agent.ask(&Request::StorageKey { epoch: 0 }).unwrap() {
+        Reply::StorageKey { key, origin } => {
+            assert_eq!(origin, StorageKeyOrigin::Sealed);
+            key
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::container::RuntimeError;
+use crate::kernel_file::MAX_FILE;
 use crate::parse::Malformed;
-use crate::system::MAX_FILE;
 
 /// Why there is no sample. A metric that cannot be read is never signed as zero.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,21 @@ pub enum CollectError {
         /// The directory of processes.
         path: PathBuf,
     },
+    /// The directory in which other programs leave metrics cannot be read.
+    #[error(
+        "cannot read {}, where other programs leave metrics: create it, or take textfile_directory out of the configuration",
+        path.display()
+    )]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The container runtime did not say what there is.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
 }
 
 impl CollectError {

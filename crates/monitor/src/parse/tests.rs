@@ -33,7 +33,7 @@ const HEADING: &str = concat!(
 );
 
 #[track_caller]
-fn refused<T: Debug>(result: Result<T, Malformed>, what: &str) {
+pub(super) fn refused<T: Debug>(result: Result<T, Malformed>, what: &str) {
     match result {
         Err(fault) => assert_eq!(fault.what, what),
         Ok(value) => panic!("accepted as {value:?}, but {what}"),
@@ -54,11 +54,18 @@ fn stat_of_a_small_machine() {
     assert_eq!(
         vm.cpu,
         CpuTimes {
-            busy: [130988, 34973, 21196, 0, 336, 1975],
-            idle: [295840, 1943]
+            user: 130_988,
+            nice: 34_973,
+            system: 21_196,
+            idle: 295_840,
+            iowait: 1_943,
+            irq: 0,
+            softirq: 336,
+            steal: 1_975,
         }
     );
     assert_eq!((vm.interrupts, vm.context_switches), (923_422, 961_687));
+    assert_eq!(vm.cpus, 2);
 }
 
 #[test]
@@ -70,7 +77,14 @@ fn stat_of_128_cpus_with_a_long_line_of_interrupts() {
         (large.interrupts, large.context_switches),
         (987_654_321_098, 1_234_567_890_123)
     );
-    assert_eq!(large.cpu.idle, [468_284_830_000, 166_830_000]);
+    assert_eq!(
+        (large.cpu.idle, large.cpu.iowait, large.cpus),
+        (468_284_830_000, 166_830_000, 128)
+    );
+    assert_eq!(
+        (large.boot_seconds, large.forks, large.running, large.blocked),
+        (Some(1_769_041_601), Some(9), Some(1), Some(0))
+    );
     // A file cut off within the long line has its sum already, but no more than that.
     refused(stat(&bytes[..100_000]), "the last line is cut off");
 }
@@ -283,13 +297,14 @@ fn loadavg_that_no_kernel_writes() {
 #[test]
 fn file_handles_in_use() {
     assert_eq!(
-        MACHINES.map(|machine| file_nr(machine.file_nr).unwrap()),
+        MACHINES.map(|machine| file_nr(machine.file_nr).unwrap().used),
         [742, 14_272, 840]
     );
-    assert_eq!(file_nr(b"1000\t40\t2466186\n"), Ok(960));
+    let handles = |used, limit| Ok(FileHandles { used, limit });
+    assert_eq!(file_nr(b"1000\t40\t2466186\n"), handles(960, 2_466_186));
     assert_eq!(
         file_nr(format!("{0}\t0\t{0}\n", u64::MAX).as_bytes()),
-        Ok(u64::MAX)
+        handles(u64::MAX, u64::MAX)
     );
     refused(file_nr(b""), "the file is empty");
     refused(file_nr(b"\n"), "the number of file handles");
@@ -313,7 +328,7 @@ fn traffic_of_all_interfaces_but_loopback() {
     assert_eq!(
         MACHINES
             .map(|machine| net_dev(machine.net_dev).unwrap())
-            .map(|t| (t.rx_bytes, t.tx_bytes)),
+            .map(|t| (t.received.bytes, t.sent.bytes)),
         expected
     );
     assert_eq!(
@@ -351,11 +366,8 @@ fn net_dev_that_no_kernel_writes() {
     let max = u64::MAX;
     let one = format!(" eth0: {max} 0 0 0 0 0 0 0 {max} 0 0 0 0 0 0 0\n");
     assert_eq!(
-        net_dev(&with(&one)),
-        Ok(Traffic {
-            rx_bytes: max,
-            tx_bytes: max
-        })
+        net_dev(&with(&one)).map(|traffic| (traffic.received.bytes, traffic.sent.bytes)),
+        Ok((max, max))
     );
     let rx = " eth1: 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
     let tx = " eth1: 0 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0\n";
@@ -377,6 +389,9 @@ fn disks_in_sectors_of_512_bytes() {
         name: b"nvme0n1",
         read_bytes: 12_369_153 * 512,
         written_bytes: 36_123_024 * 512,
+        reads: 255_999,
+        writes: 996_852,
+        busy_millis: 301_795,
     };
     assert_eq!(disks[0], expected);
     assert_eq!(disks[9].name, b"cciss/c0d0");
@@ -387,7 +402,10 @@ fn disks_in_sectors_of_512_bytes() {
         [Disk {
             name: b"sda",
             read_bytes: 3 * 512,
-            written_bytes: 7 * 512
+            written_bytes: 7 * 512,
+            reads: 1,
+            writes: 5,
+            busy_millis: 10,
         }]
     );
 }
@@ -442,14 +460,26 @@ fn truncations<'a, T: PartialEq + Debug>(
 fn truncated_files_are_not_half_believed() {
     for machine in &MACHINES {
         let whole = stat(machine.stat).unwrap();
-        truncations(machine.stat, stat, |cut| *cut == whole);
+        truncations(machine.stat, stat, |cut| {
+            let needed = |stat: &Stat| (stat.cpu, stat.cpus, stat.interrupts, stat.context_switches);
+            let or_absent = |cut: Option<u64>, whole| cut.is_none() || cut == whole;
+            needed(cut) == needed(&whole)
+                && or_absent(cut.boot_seconds, whole.boot_seconds)
+                && or_absent(cut.forks, whole.forks)
+                && or_absent(cut.running, whole.running)
+                && or_absent(cut.blocked, whole.blocked)
+        });
         let whole = meminfo(machine.meminfo).unwrap();
-        truncations(machine.meminfo, meminfo, |cut| *cut == whole);
+        truncations(machine.meminfo, meminfo, |cut| {
+            (cut.total, cut.available) == (whole.total, whole.available)
+                && (cut.free.is_none() || cut.free == whole.free)
+                && (cut.cached.is_none() || cut.cached == whole.cached)
+        });
         truncations(machine.loadavg, loadavg, |_| false);
         truncations(machine.file_nr, file_nr, |_| false);
         let whole = net_dev(machine.net_dev).unwrap();
         truncations(machine.net_dev, net_dev, |cut| {
-            cut.rx_bytes <= whole.rx_bytes && cut.tx_bytes <= whole.tx_bytes
+            cut.received.bytes <= whole.received.bytes && cut.sent.bytes <= whole.sent.bytes
         });
         let whole = all_disks(machine.diskstats).unwrap();
         truncations(machine.diskstats, all_disks, |cut| whole.starts_with(cut));
@@ -459,11 +489,9 @@ fn truncated_files_are_not_half_believed() {
 /// Each parser of a whole file, in the order of [`Files`]; what is accepted keeps the invariants of shares.
 const PARSERS: [fn(&[u8]); 6] = [
     |bytes| {
-        let earlier = CpuTimes {
-            busy: [130_988, 34_973, 21_196, 0, 336, 1_975],
-            idle: [295_840, 1_943],
-        };
+        let earlier = stat(MACHINES[0].stat).unwrap().cpu;
         if let Ok(stat) = stat(bytes) {
+            assert!(stat.cpu.efficiency_since(&earlier) <= 10_000);
             assert!(stat.cpu.busy_since(&earlier) <= 10_000);
             assert!(earlier.busy_since(&stat.cpu) <= 10_000);
         }

@@ -10,19 +10,23 @@ mod error;
 mod field;
 mod files;
 mod guard;
+mod metrics;
 mod view;
 mod yaml;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nautilus_channel::Address;
 use nautilus_core::{PublicKey, TeeKind};
+use nautilus_monitor::aggregate::BackPressure;
+use nautilus_monitor::network::Peers;
+use nautilus_proof::CollectorKind;
 
 pub use self::duration::{DurationError, format_duration, parse_duration};
 pub use self::error::{ConfigError, Origin, Warning};
@@ -72,6 +76,12 @@ pub struct Config {
     key_provision_url: Set<Option<Address>>,
     key_provision_key: Set<Option<PublicKey>>,
     metrics_interval: Set<Duration>,
+    collectors: Set<BTreeSet<CollectorKind>>,
+    containerd_address: Set<Option<PathBuf>>,
+    latency_peers: Set<Peers>,
+    textfile_directory: Set<Option<PathBuf>>,
+    metrics_retention: Set<Duration>,
+    metrics_back_pressure: Set<BackPressure>,
     proof_batch_size: Set<u32>,
     secure_channels: Set<bool>,
     debug_mode: Set<bool>,
@@ -179,6 +189,42 @@ impl Config {
     #[must_use]
     pub fn metrics_interval(&self) -> Duration {
         self.metrics_interval.value
+    }
+
+    /// What is measured.
+    #[must_use]
+    pub fn collectors(&self) -> &BTreeSet<CollectorKind> {
+        &self.collectors.value
+    }
+
+    /// The container runtime's socket; `None` is the first of the usual ones that is there.
+    #[must_use]
+    pub fn containerd_address(&self) -> Option<&Path> {
+        self.containerd_address.value.as_deref()
+    }
+
+    /// Whom the time to and back is measured of, besides the verifier.
+    #[must_use]
+    pub fn latency_peers(&self) -> &Peers {
+        &self.latency_peers.value
+    }
+
+    /// Where other programs put metrics as files.
+    #[must_use]
+    pub fn textfile_directory(&self) -> Option<&Path> {
+        self.textfile_directory.value.as_deref()
+    }
+
+    /// How long metrics are kept, 1 h to 400 days.
+    #[must_use]
+    pub fn metrics_retention(&self) -> Duration {
+        self.metrics_retention.value
+    }
+
+    /// What gives way when metrics come faster than they are kept.
+    #[must_use]
+    pub fn metrics_back_pressure(&self) -> BackPressure {
+        self.metrics_back_pressure.value
     }
 
     /// How many samples one proof covers at most, 1 to 10,000.

@@ -444,7 +444,12 @@ async fn relay(errors: ChildStderr, notes: Notes) -> String {
 /// How long an answer may take.
 const fn deadline(request: &Request) -> Duration {
     match request {
-        Request::Heartbeat | Request::Sample { .. } | Request::Suspend | Request::Resume => COMPUTE_DEADLINE,
+        Request::Heartbeat
+        | Request::Sample { .. }
+        | Request::SignBatch
+        | Request::StorageKey { .. }
+        | Request::Suspend
+        | Request::Resume => COMPUTE_DEADLINE,
         // Whether these touch a device or the state at rest is the TEE's affair.
         _ => TEE_DEADLINE,
     }

@@ -4,7 +4,7 @@ use nautilus_core::{
     AppraisalVerdict, Assurance, BootId, Digest32, EvidenceId, NodeId, PublicKey, Signature, SuiAddress,
     TeeKind, UnixMillis,
 };
-use nautilus_proof::{KeyRotation, PerformanceProof, SignedSample};
+use nautilus_proof::{KeyRotation, PerformanceProof, Sample};
 use serde::Serialize;
 
 pub use crate::enclave_manager::EnclaveStatus;
@@ -55,8 +55,26 @@ pub enum What {
     Boot(Box<BootFacts>),
     /// An enclave replaced its keys, which starts a new boot of it.
     Rotated(Box<RotationFacts>),
-    /// A sample was measured, and signed in the enclave.
-    Sample(Box<SignedSample>),
+    /// A sample was measured, and numbered and chained in the enclave. Its batch is signed later.
+    Sample(Box<Sample>),
+    /// The enclave signed the samples that came since the last batch.
+    Batch {
+        /// Number of its first sample.
+        first: u64,
+        /// How many samples.
+        count: u32,
+        /// Digest of its last sample.
+        head: Digest32,
+        /// The signing key's over the batch.
+        signature: Signature,
+    },
+    /// Samples that were signed are kept: they survive a crash from now on.
+    Stored {
+        /// Number of the first.
+        first: u64,
+        /// How many.
+        count: u32,
+    },
     /// A window was proven and the proof verified.
     Proof {
         /// The whole proof.

@@ -38,7 +38,7 @@ pub struct Message {
 /// How many events of a kind there have been in this run, also those that are no longer kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Samples that were signed.
+    /// Samples that were taken.
     pub samples: u64,
     /// Proofs that were made.
     pub proofs: u64,

@@ -19,6 +19,7 @@ pub mod hub;
 pub mod identity;
 pub mod key_manager;
 mod local_appraiser;
+pub mod monitor;
 pub mod page;
 pub mod runner;
 mod submitter;

@@ -15,6 +15,9 @@ use std::time::Duration;
 
 use nautilus_channel::Backoff;
 use nautilus_core::{Purpose, TeeKind, UnixMillis};
+use nautilus_monitor::aggregate::Aggregator;
+use nautilus_monitor::openmetrics::{AttestationStage, Build, NodeMetrics};
+use nautilus_monitor::schedule::{MachineClock, Schedule};
 use nautilus_verifier::told;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -33,6 +36,8 @@ use crate::enclave_process::Transport;
 use crate::event::{Event, EventSink, What};
 use crate::identity::NodeIdentity;
 use crate::key_manager::{RotationDue, RotationSchedule};
+use crate::monitor::{Feed, Monitor, Monitoring};
+use crate::page::Board;
 use crate::submitter::Submitter;
 use crate::verifier_client::{NodePresenter, Part, VerifierAddress, VerifierClient, VerifierError};
 
@@ -66,6 +71,10 @@ pub struct Settings {
     pub window: Duration,
     /// Most samples in a window.
     pub batch: u32,
+    /// What is measured, and how long it is kept.
+    pub monitoring: Monitoring,
+    /// What this program is.
+    pub build: Build,
 }
 
 /// What the composition root knows and the agent does not: one TEE from another.
@@ -119,6 +128,8 @@ pub struct Agent {
     identity: Arc<NodeIdentity>,
     verifier: VerifierClient,
     broker: Option<VerifierClient>,
+    board: Arc<Board>,
+    feed: Feed,
     events: EventSink,
     manager: EnclaveManager,
     service: Arc<AttestationService>,
@@ -133,7 +144,20 @@ impl Agent {
     ///
     /// # Errors
     /// If the identity is not usable.
-    pub fn open(settings: Settings, grounds: Grounds, events: EventSink) -> Result<Self, AgentError> {
+    pub fn open(
+        settings: Settings,
+        grounds: Grounds,
+        board: Arc<Board>,
+        events: EventSink,
+    ) -> Result<Self, AgentError> {
+        let feed = Feed::new(NodeMetrics::new(&settings.build));
+        let events: EventSink = {
+            let feed = feed.clone();
+            Arc::new(move |event: Event| {
+                feed.happened(event.at, &event.what);
+                events(event);
+            })
+        };
         let identity = Arc::new(NodeIdentity::open_or_create(&settings.directory)?);
         let launch = Launch {
             image: settings.enclave_image.clone(),
@@ -160,6 +184,7 @@ impl Agent {
             }
         });
         let pipeline = Pipeline {
+            instruments: feed.instruments(),
             manager: manager.clone(),
             identity: Arc::clone(&identity),
             verifier: verifier.clone(),
@@ -170,6 +195,8 @@ impl Agent {
             identity,
             verifier,
             broker,
+            board,
+            feed,
             events,
             manager,
             service: Arc::new(AttestationService::start(Arc::new(pipeline))),
@@ -213,7 +240,17 @@ impl Agent {
             node: self.identity.node(),
         };
         let _control = Control::start(&self.settings.directory, commands)?;
-        let ended = self.main_job(stop).await;
+        let mut monitor = Monitor::start(
+            self.identity.node(),
+            &self.settings.monitoring,
+            self.settings.interval,
+            &self.settings.directory,
+            Arc::clone(&self.board),
+            self.feed.clone(),
+            Arc::clone(&self.events),
+        )?;
+        let ended = self.main_job(&mut monitor, stop).await;
+        monitor.close(PARTING).await;
         for client in [Some(&self.verifier), self.broker.as_ref()].into_iter().flatten() {
             client.close(PARTING).await;
         }
@@ -221,7 +258,11 @@ impl Agent {
         ended
     }
 
-    async fn main_job(&mut self, mut stop: watch::Receiver<bool>) -> Result<Ended, AgentError> {
+    async fn main_job(
+        &mut self,
+        monitor: &mut Monitor,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<Ended, AgentError> {
         let mut driver = self.manager.take(EnclaveName::node())?;
         let (mut fruitless, mut backoff) = (0, Backoff::new());
         loop {
@@ -229,7 +270,7 @@ impl Agent {
                 return Ok(Ended::Stopped);
             }
             let settled = self.totals.settled;
-            let why = match self.boot(&mut driver, &mut stop).await? {
+            let why = match self.boot(&mut driver, monitor, &mut stop).await? {
                 BootEnd::Stopped => {
                     driver.terminated(None, None);
                     return Ok(Ended::Stopped);
@@ -312,6 +353,7 @@ impl Agent {
     async fn boot(
         &mut self,
         driver: &mut Driver,
+        monitor: &mut Monitor,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<BootEnd, AgentError> {
         let mut life = match until_stop(stop, driver.boot(self.identity.node())).await {
@@ -319,7 +361,7 @@ impl Agent {
             Some(Err(error)) if error.may_pass() => return Ok(BootEnd::Lost(told(&error))),
             Some(life) => life?,
         };
-        let end = match self.attested_life(driver, &mut life, stop).await {
+        let end = match self.attested_life(driver, &mut life, monitor, stop).await {
             Err(AgentError::Verifier(VerifierError::Rejected { outcome })) => {
                 Err(self.rejected(*outcome).await)
             }
@@ -350,6 +392,7 @@ impl Agent {
         &mut self,
         driver: &mut Driver,
         life: &mut Life,
+        monitor: &mut Monitor,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<BootEnd, AgentError> {
         let entry = Arc::clone(life.entry());
@@ -360,16 +403,24 @@ impl Agent {
         if let ControlFlow::Break(end) = unless_ended(driver, stop, introduced).await? {
             return Ok(end);
         }
-        let expires_at = match self.attest_boot(&entry, driver, stop).await? {
+        let expires_at = match self
+            .attest_boot(AttestationStage::Boot, &entry, driver, stop)
+            .await?
+        {
             ControlFlow::Continue(expires_at) => expires_at,
             ControlFlow::Break(end) => return Ok(end),
         };
+        monitor.open_store(life).await;
+        let schedule = Schedule::starting(self.settings.interval, MachineClock)?;
         let mut submitter = Submitter::start(self.verifier.clone(), Arc::clone(&self.events));
         let mut suspended = self.suspended;
         let due = RotationDue::of(self.settings.rotation, life.identity(), NodeClock::wall());
         let sampling = Sampling {
             agent: self,
             life,
+            monitor,
+            unsigned: Aggregator::new(schedule.start()),
+            schedule,
             submitter: &mut submitter,
             expires_at,
             due,
@@ -388,11 +439,12 @@ impl Agent {
     /// Has the verifier accept evidence of a new boot. Gives until when its verdict holds.
     async fn attest_boot(
         &self,
+        stage: AttestationStage,
         entry: &Entry,
         driver: &mut Driver,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<ControlFlow<BootEnd, UnixMillis>, AgentError> {
-        let attested = self.persist(async || self.attest(entry, Purpose::Boot).await);
+        let attested = self.persist(async || self.attest_for(stage, entry, Purpose::Boot).await);
         let attested = unless_ended(driver, stop, attested).await?;
         if attested.is_continue() {
             entry

@@ -94,6 +94,11 @@ impl Submitter {
         self.totals.borrow().handled == self.queued
     }
 
+    /// How many proofs are on their way.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.queued.saturating_sub(self.totals.borrow().handled)
+    }
+
     /// Whether a proof was refused: see [`Self::refused`].
     pub(crate) fn is_refused(&self) -> bool {
         *self.refused.borrow()

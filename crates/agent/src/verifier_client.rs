@@ -58,6 +58,9 @@ impl fmt::Display for Part {
     }
 }
 
+/// A silent verifier is asked so soon. It asks later by itself, so that it is the node that measures the round trip.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
 /// A verifier, over one channel that is opened again where it breaks. Cloning is cheap.
 #[derive(Clone)]
 pub struct VerifierClient {
@@ -72,13 +75,14 @@ impl VerifierClient {
     /// The verifier at `at`, which sees the node as `presenter` has it. Only within a tokio runtime.
     pub(crate) fn new(at: VerifierAddress, part: Part, presenter: NodePresenter, events: EventSink) -> Self {
         let presented = presenter.presented();
-        let config = Config::new(
+        let mut config = Config::new(
             Role::Agent,
             Role::Verifier,
             Some(presenter.node()),
             Presentation::Evidence,
             Demand::Key(at.key),
         );
+        config.limits.heartbeat = HEARTBEAT;
         Self::over(at, part, config, Arc::new(presenter), presented, events)
     }
 
@@ -122,6 +126,12 @@ impl VerifierClient {
     /// How the channel stands.
     pub fn state(&self) -> ClientState {
         self.client.state()
+    }
+
+    /// Round trip of the session's last heartbeat; none without a session, or before there was one.
+    #[must_use]
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.state().session.and_then(|session| session.round_trip)
     }
 
     /// Opens the channel, if it is not open: has the node's enclave appraised, and the node registered.

@@ -59,7 +59,7 @@ mod x509;
 #[cfg(feature = "verify")]
 use nautilus_core::{TeeKind, TeeVerifier, TrustAnchorError, TrustAnchors, VerifierSet};
 #[cfg(feature = "attest")]
-pub use platform::{Platform, PlatformOptions};
+pub use platform::{Platform, PlatformOptions, devices};
 #[cfg(feature = "verify")]
 pub use signature::signatures_verified;
 

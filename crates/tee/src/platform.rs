@@ -31,6 +31,21 @@ pub struct PlatformOptions {
     pub quote_provider: Option<String>,
 }
 
+/// What shows that the TEE of this kind is there: one of these paths exists. None for the simulated one, which is where
+/// its keys are.
+pub const fn devices(tee: TeeKind) -> &'static [&'static str] {
+    match tee {
+        TeeKind::Sgx => &["/dev/attestation/quote", "/dev/sgx_enclave", "/dev/isgx"],
+        TeeKind::Tdx => &["/dev/tdx_guest"],
+        TeeKind::Sev => &["/dev/sev-guest"],
+        TeeKind::TrustZone => &["/dev/tee0"],
+        TeeKind::Keystone => &["/dev/keystone_enclave"],
+        TeeKind::Tpm => &["/dev/tpmrm0", "/dev/tpm0"],
+        TeeKind::Nitro => &["/dev/nsm"],
+        TeeKind::Simulated => &[],
+    }
+}
+
 impl Platform {
     /// Opens the TEE of this kind. The list: one line for every TEE.
     ///

@@ -6,6 +6,7 @@ use nautilus_core::{
     AppraisalVerdict, Digest32, Evidence, EvidenceFile, EvidenceId, PolicyId, UnixMillis, VerifyError,
 };
 use nautilus_enclave::{AttestedEvidence, Reply, Request};
+use nautilus_monitor::openmetrics::NodeMetrics;
 use nautilus_verifier::api::{self, AttestationOutcome};
 use nautilus_verifier::told;
 use sha2::{Digest, Sha256};
@@ -40,6 +41,8 @@ pub trait Appraiser: Send + Sync {
 
 /// The way from a request to an answer, on a node.
 pub struct Pipeline {
+    /// Where the node's certificates are told of.
+    pub instruments: Arc<NodeMetrics>,
     /// Whose enclaves are asked.
     pub manager: EnclaveManager,
     /// Whose wallet stands behind what the node's verifier asked for.
@@ -129,6 +132,9 @@ impl Pipeline {
         let Reply::Certificate(der) = running.link.request(certify).await? else {
             return Err(EnclaveError::WrongReply.into());
         };
+        if entry.name().is_node() {
+            self.instruments.certificate("enclave", expires_at);
+        }
         let canonical = measurements
             .as_ref()
             .map_or_else(|| b"null".to_vec(), EnclaveMeasurements::canonical);

@@ -2,17 +2,21 @@
 //! source a value comes from.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use nautilus_channel::{Address, AddressError};
 use nautilus_core::{PublicKey, TeeKind};
+use nautilus_monitor::aggregate::BackPressure;
+use nautilus_monitor::network::Peers;
+use nautilus_proof::CollectorKind;
 use serde_json::Value;
 
 use super::duration::{DurationError, format_duration, parse_duration};
 use super::error::{ConfigError, Origin, Right, nearest, short, shown};
 use super::yaml::{Found, ScalarKind};
-use super::{Config, Set};
+use super::{Config, Set, metrics};
 
 /// Where the block stands in a file.
 pub(super) const BLOCK: &str = "daas.nautilus";
@@ -47,7 +51,7 @@ pub(super) enum Setter {
 }
 
 /// The specification's `TEEConfig` (§1.A) in its order, and behind each address the key of who is there.
-pub(super) const FIELDS: [Field; 13] = [
+pub(super) const FIELDS: [Field; 19] = [
     Field {
         name: "enabled",
         env: "NAUTILUS_ENABLED",
@@ -69,12 +73,7 @@ pub(super) const FIELDS: [Field; 13] = [
         name: "enclave_image",
         env: "NAUTILUS_ENCLAVE_IMAGE",
         setter: Setter::Scalar(|config, given| given.read(path).map(|set| config.enclave_image = set)),
-        show: |config| {
-            let path = config.enclave_image.value.as_deref();
-            // Read from text, so nothing is lost here.
-            let text = path.map_or_else(String::new, |path| path.to_string_lossy().into_owned());
-            (Value::from(text), &config.enclave_image.origin)
-        },
+        show: |config| show_path(&config.enclave_image),
     },
     Field {
         name: "attestation_url",
@@ -110,6 +109,72 @@ pub(super) const FIELDS: [Field; 13] = [
             (
                 Value::from(format_duration(config.metrics_interval.value)),
                 &config.metrics_interval.origin,
+            )
+        },
+    },
+    Field {
+        name: "collectors",
+        env: "NAUTILUS_COLLECTORS",
+        setter: Setter::Scalar(|config, given| {
+            given.read(metrics::collectors).map(|set| config.collectors = set)
+        }),
+        show: |config| {
+            let names: Vec<_> = config.collectors.value.iter().map(|kind| kind.as_str()).collect();
+            (Value::from(names.join(",")), &config.collectors.origin)
+        },
+    },
+    Field {
+        name: "containerd_address",
+        env: "NAUTILUS_CONTAINERD_ADDRESS",
+        setter: Setter::Scalar(|config, given| given.read(path).map(|set| config.containerd_address = set)),
+        show: |config| show_path(&config.containerd_address),
+    },
+    Field {
+        name: "latency_peers",
+        env: "NAUTILUS_LATENCY_PEERS",
+        setter: Setter::Scalar(|config, given| {
+            given
+                .read(metrics::latency_peers)
+                .map(|set| config.latency_peers = set)
+        }),
+        show: |config| {
+            let peers = config.latency_peers.value.to_string();
+            (Value::from(peers), &config.latency_peers.origin)
+        },
+    },
+    Field {
+        name: "textfile_directory",
+        env: "NAUTILUS_TEXTFILE_DIRECTORY",
+        setter: Setter::Scalar(|config, given| given.read(path).map(|set| config.textfile_directory = set)),
+        show: |config| show_path(&config.textfile_directory),
+    },
+    Field {
+        name: "metrics_retention",
+        env: "NAUTILUS_METRICS_RETENTION",
+        setter: Setter::Scalar(|config, given| {
+            given
+                .read(metrics::retention)
+                .map(|set| config.metrics_retention = set)
+        }),
+        show: |config| {
+            (
+                Value::from(format_duration(config.metrics_retention.value)),
+                &config.metrics_retention.origin,
+            )
+        },
+    },
+    Field {
+        name: "metrics_back_pressure",
+        env: "NAUTILUS_METRICS_BACK_PRESSURE",
+        setter: Setter::Scalar(|config, given| {
+            given
+                .read(metrics::back_pressure)
+                .map(|set| config.metrics_back_pressure = set)
+        }),
+        show: |config| {
+            (
+                Value::from(config.metrics_back_pressure.value.as_str()),
+                &config.metrics_back_pressure.origin,
             )
         },
     },
@@ -172,6 +237,12 @@ impl Default for Config {
             key_provision_url: Set::default(None),
             key_provision_key: Set::default(None),
             metrics_interval: Set::default(DEFAULT_INTERVAL),
+            collectors: Set::default(CollectorKind::ALL.into()),
+            containerd_address: Set::default(None),
+            latency_peers: Set::default(Peers::default()),
+            textfile_directory: Set::default(None),
+            metrics_retention: Set::default(metrics::DEFAULT_RETENTION),
+            metrics_back_pressure: Set::default(BackPressure::default()),
             proof_batch_size: Set::default(DEFAULT_BATCH),
             secure_channels: Set::default(true),
             debug_mode: Set::default(false),
@@ -186,7 +257,7 @@ impl Default for Config {
 pub(super) struct Given<'a> {
     /// The key's full path.
     key: &'a str,
-    text: &'a str,
+    pub(super) text: &'a str,
     /// What a file's syntax makes of it; the environment and flags hold text alone.
     kind: Option<ScalarKind>,
     /// Where the value stands.
@@ -230,7 +301,7 @@ impl<'a> Given<'a> {
         })
     }
 
-    fn bad(&self, expected: &'static str, right: Right) -> ConfigError {
+    pub(super) fn bad(&self, expected: &'static str, right: Right) -> ConfigError {
         self.bad_shown(shown(self.text), expected, right)
     }
 
@@ -259,7 +330,7 @@ impl<'a> Given<'a> {
     }
 
     /// Refuses text that is too long for any purpose or would not survive being shown.
-    fn printable(&self, longest: usize) -> Result<&'a str, ConfigError> {
+    pub(super) fn printable(&self, longest: usize) -> Result<&'a str, ConfigError> {
         if self.text.len() > longest {
             let advice = Right::Advice(format!("write at most {longest} bytes"));
             return Err(self.bad("a shorter text", advice));
@@ -384,6 +455,15 @@ pub(super) fn write_tee(origin: &Origin, kind: Option<TeeKind>) -> String {
     }
 }
 
+fn show_path(set: &Set<Option<PathBuf>>) -> (Value, &Origin) {
+    // Read from text, so nothing is lost here.
+    let text = set
+        .value
+        .as_deref()
+        .map_or_else(String::new, |path| path.to_string_lossy().into_owned());
+    (Value::from(text), &set.origin)
+}
+
 fn show_text(set: &Set<Option<String>>) -> (Value, &Origin) {
     (Value::from(set.value.as_deref().unwrap_or("")), &set.origin)
 }
@@ -438,10 +518,33 @@ fn name(given: &Given<'_>) -> Result<Option<String>, ConfigError> {
 }
 
 fn interval(given: &Given<'_>) -> Result<Duration, ConfigError> {
+    duration(
+        given,
+        DEFAULT_INTERVAL,
+        SHORTEST_INTERVAL..=LONGEST_INTERVAL,
+        "a duration of 100ms to 1h",
+    )
+}
+
+/// As people write it: hours alone where there is nothing else.
+fn in_hours(duration: Duration) -> String {
+    match (duration.as_secs() / 3600, duration.as_secs() % 3600) {
+        (hours @ 1.., 0) => format!("{hours}h"),
+        _ => format_duration(duration),
+    }
+}
+
+/// A duration within bounds; `usual` is what an example shows.
+pub(super) fn duration(
+    given: &Given<'_>,
+    usual: Duration,
+    bounds: RangeInclusive<Duration>,
+    expected: &'static str,
+) -> Result<Duration, ConfigError> {
     let duration = parse_duration(given.text).map_err(|source| {
         let right = match &source {
             DurationError::MissingUnit { number } if number == given.text => format!("{number}s"),
-            _ => format_duration(DEFAULT_INTERVAL),
+            _ => format_duration(usual),
         };
         ConfigError::BadDuration {
             key: given.key.to_owned(),
@@ -451,14 +554,9 @@ fn interval(given: &Given<'_>) -> Result<Duration, ConfigError> {
             source: Box::new(source),
         }
     })?;
-    let allowed = duration.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
+    let allowed = duration.clamp(*bounds.start(), *bounds.end());
     if duration != allowed {
-        let right = if allowed == LONGEST_INTERVAL {
-            "1h".to_owned()
-        } else {
-            format_duration(allowed)
-        };
-        return Err(given.bad("a duration of 100ms to 1h", Right::Text(right)));
+        return Err(given.bad(expected, Right::Text(in_hours(allowed))));
     }
     Ok(duration)
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nautilus_core::{PublicKey, TeeKind};
+use nautilus_monitor::aggregate::BackPressure;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -143,6 +144,34 @@ fn four_values() -> BTreeMap<&'static str, [(String, Value); 4]> {
         ("key_provision_key", same([KEYS[3], KEYS[2], KEYS[1], KEYS[0]])),
         ("metrics_interval", same(["1s", "1m30s", "500ms", "1h0m0s"])),
         (
+            "collectors",
+            same([
+                "system",
+                "system,network",
+                "system,container,network",
+                "system,custom",
+            ]),
+        ),
+        ("containerd_address", same(["/a", "/b b", "/c", "d/e"])),
+        (
+            "latency_peers",
+            same([
+                "a=tcp://b:1",
+                "gateway=auto",
+                "api-server=auto,c=tcp://[::1]:2",
+                "d=tcp://192.0.2.1:65535",
+            ]),
+        ),
+        ("textfile_directory", same(["/a", "/b b", "/c", "d/e"])),
+        (
+            "metrics_retention",
+            same(["1h0m0s", "48h0m0s", "720h0m0s", "9600h0m0s"]),
+        ),
+        (
+            "metrics_back_pressure",
+            same(["drop-oldest", "drop-newest", "wait", "drop-newest"]),
+        ),
+        (
             "proof_batch_size",
             ["1", "2", "10000", "4"].map(|n| (n.to_owned(), json!(n.parse::<u32>().unwrap()))),
         ),
@@ -240,6 +269,27 @@ fn a_verifier_is_known_by_its_key() {
 }
 
 #[test]
+fn what_is_measured_is_named_and_bounded() {
+    for (line, told) in [
+        ("collectors: \"system,netwrok\"", "did you mean `network`?"),
+        ("collectors: \"network\"", "add `system`"),
+        ("collectors: \"system,system\"", "write `system` once"),
+        ("latency_peers: \"tcp://a:1\"", "has no name"),
+        ("latency_peers: \"verifier=tcp://a:1\"", "verifier"),
+        ("metrics_retention: 59m", "a duration of 1h to 9600h"),
+        ("metrics_back_pressure: drop", "drop-oldest, drop-newest or wait"),
+    ] {
+        let error = Node::with(block(line)).load().unwrap_err();
+        assert!(
+            matches!(&error, ConfigError::BadValue { .. }),
+            "{line}: {error:?}"
+        );
+        let message = error.to_string();
+        assert!(message.contains(told), "{line}: {message}");
+    }
+}
+
+#[test]
 fn defaults_are_the_specifications() {
     let config = Node::new().load().unwrap();
     assert!(config.enabled());
@@ -248,6 +298,12 @@ fn defaults_are_the_specifications() {
     assert_eq!(config.attestation_url(), None);
     assert_eq!(config.key_provision_url(), None);
     assert_eq!(config.metrics_interval(), Duration::from_secs(30));
+    assert_eq!(config.collectors().len(), 5);
+    assert_eq!(config.containerd_address(), None);
+    assert!(config.latency_peers().as_slice().is_empty());
+    assert_eq!(config.textfile_directory(), None);
+    assert_eq!(config.metrics_retention(), Duration::from_secs(30 * 24 * 3600));
+    assert_eq!(config.metrics_back_pressure(), BackPressure::DropOldest);
     assert_eq!(config.proof_batch_size(), 100);
     assert!(config.secure_channels());
     assert!(!config.debug_mode());
@@ -372,7 +428,7 @@ fn the_specifications_sample_loads_once_its_placeholders_are_digests() {
         .map(|row| row.origin.to_string())
         .collect();
     let place = |line: u32| node.at(MAIN, line, 5).to_string();
-    let expected = [3, 4, 5, 6, 0, 0, 0, 7, 8, 9, 0, 0, 10]
+    let expected = [3, 4, 5, 6, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 8, 9, 0, 0, 10]
         .map(|n| if n == 0 { "default".to_owned() } else { place(n) });
     assert_eq!(origins, expected);
 }
@@ -614,6 +670,16 @@ fn the_view_shows_each_value_and_its_origin() {
         ("key_provision_url", "\"\"", "default".to_owned()),
         ("key_provision_key", "\"\"", "default".to_owned()),
         ("metrics_interval", "\"1m30s\"", "--interval".to_owned()),
+        (
+            "collectors",
+            "\"system,container,network,security,custom\"",
+            "default".to_owned(),
+        ),
+        ("containerd_address", "\"\"", "default".to_owned()),
+        ("latency_peers", "\"\"", "default".to_owned()),
+        ("textfile_directory", "\"\"", "default".to_owned()),
+        ("metrics_retention", "\"720h0m0s\"", "default".to_owned()),
+        ("metrics_back_pressure", "\"drop-oldest\"", "default".to_owned()),
         ("proof_batch_size", "100", "default".to_owned()),
         ("secure_channels", "true", "default".to_owned()),
         ("debug_mode", "false", "default".to_owned()),
@@ -623,13 +689,13 @@ fn the_view_shows_each_value_and_its_origin() {
     ];
     let expected: String = expected
         .iter()
-        .map(|(key, value, origin)| format!("daas.nautilus.{key:17}  {value:42}  {origin}\n"))
+        .map(|(key, value, origin)| format!("daas.nautilus.{key:21}  {value:42}  {origin}\n"))
         .collect();
     assert_eq!(view.to_string(), expected);
 
     let json = serde_json::to_value(&view).unwrap();
     assert_eq!(json["warnings"], json!([]));
-    assert_eq!(json["values"].as_array().map(Vec::len), Some(13));
+    assert_eq!(json["values"].as_array().map(Vec::len), Some(19));
     assert_eq!(
         json["values"][1],
         json!({"key": "daas.nautilus.tee_type", "value": "sgx",

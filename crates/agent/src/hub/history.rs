@@ -9,7 +9,7 @@ use crate::event::What;
 const MAX_SAMPLES: usize = 900;
 /// Changes of state of an enclave that are kept; a run has five, and a few more for each restart.
 const MAX_ENCLAVE: usize = 64;
-/// Proofs, settlements, rewards and warnings kept, of each.
+/// Batches, proofs, settlements, rewards and warnings kept, of each.
 const MAX_OF_KIND: usize = 200;
 /// Bytes of JSON kept of each kind. A proof carries up to 10,000 samples, so that a number alone is no bound.
 const MAX_BYTES: usize = 8 << 20;
@@ -25,6 +25,8 @@ pub struct History {
     channels: Newest,
     boot: Newest,
     samples: Newest,
+    batches: Newest,
+    stored: Newest,
     proofs: Newest,
     settled: Newest,
     rewards: Newest,
@@ -43,6 +45,8 @@ impl Default for History {
             channels: Newest::new(MAX_ENCLAVE),
             boot: Newest::new(1),
             samples: Newest::new(MAX_SAMPLES),
+            batches: Newest::new(MAX_OF_KIND),
+            stored: Newest::new(1),
             proofs: Newest::new(MAX_OF_KIND),
             settled: Newest::new(MAX_OF_KIND),
             rewards: Newest::new(MAX_OF_KIND),
@@ -64,6 +68,8 @@ impl History {
             What::Channel(_) => &mut self.channels,
             What::Boot(_) => &mut self.boot,
             What::Sample(_) => &mut self.samples,
+            What::Stored { .. } => &mut self.stored,
+            What::Batch { .. } => &mut self.batches,
             What::Proof { .. } => &mut self.proofs,
             What::Settled { .. } => &mut self.settled,
             What::Reward { .. } => &mut self.rewards,
@@ -84,6 +90,8 @@ impl History {
             &self.channels,
             &self.boot,
             &self.samples,
+            &self.batches,
+            &self.stored,
             &self.proofs,
             &self.settled,
             &self.rewards,

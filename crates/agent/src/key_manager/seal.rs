@@ -1,9 +1,9 @@
 //! The specification's Seal fallback: where there is no TEE, the node's wallet signs what was measured. It says who
 //! claims the numbers, and nothing about the machine: no ledger pays for it.
 
-use nautilus_core::{BootId, Digest32, SignedMessage as _, UnixMillis};
+use nautilus_core::{BootId, Digest32, SignedMessage as _};
 use nautilus_proof::wallet::WalletSignature;
-use nautilus_proof::{Metrics, Sample};
+use nautilus_proof::{Measurement, Sample};
 use serde::Serialize;
 
 use crate::identity::NodeIdentity;
@@ -42,14 +42,13 @@ impl<'a> SealSigner<'a> {
     }
 
     /// Signs the next sample.
-    pub fn sign(&mut self, at: UnixMillis, metrics: Metrics) -> SealSample {
+    pub fn sign(&mut self, measurement: Measurement) -> SealSample {
         let sample = Sample {
             node: self.identity.node(),
             boot: BootId([0; 16]),
             sequence: self.sequence,
-            at,
             previous: self.previous,
-            metrics,
+            measurement,
         };
         self.sequence = self.sequence.saturating_add(1);
         self.previous = sample.digest();
@@ -62,6 +61,9 @@ impl<'a> SealSigner<'a> {
 
 #[cfg(test)]
 mod tests {
+    use nautilus_core::UnixMillis;
+    use nautilus_proof::Metrics;
+
     use super::*;
     use crate::wallet::Wallet;
 
@@ -72,13 +74,14 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         let other = NodeIdentity::import(elsewhere.path(), &Wallet::from_seed(&[2; 32])).unwrap();
         let mut signer = SealSigner::new(&identity);
-        let [first, second] = [10, 20].map(|at| signer.sign(UnixMillis(at), Metrics::default()));
+        let measured = |at| Measurement::of_system(UnixMillis(at), Metrics::default());
+        let [first, second] = [10, 20].map(|at| signer.sign(measured(at)));
         assert_eq!((first.sample.sequence, second.sample.sequence), (0, 1));
         assert_eq!(second.sample.previous, first.sample.digest());
         assert!(first.is_of(&identity) && second.is_of(&identity));
         assert!(!first.is_of(&other));
         let mut changed = second.clone();
-        changed.sample.metrics.process_count = 7;
+        changed.sample.measurement.missed = 7;
         assert!(!changed.is_of(&identity));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nautilus_monitor::CollectError;
+use nautilus_monitor::schedule::ScheduleError;
 use nautilus_proof::ProofError;
 use tokio::task::JoinError;
 
@@ -13,6 +13,7 @@ use crate::enclave_process::EnclaveError;
 use crate::endorsements::EndorsementsError;
 use crate::identity::IdentityError;
 use crate::key_manager::ProvisionError;
+use crate::monitor::MonitoringError;
 use crate::verifier_client::VerifierError;
 
 /// Boots of the enclave on end that settle nothing, before the agent gives up.
@@ -30,7 +31,13 @@ pub enum AgentError {
     Enclave(#[from] EnclaveError),
     /// The machine cannot be measured.
     #[error("machine cannot be measured")]
-    Collect(#[from] CollectError),
+    Monitoring(#[from] MonitoringError),
+    /// Samples have no schedule.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// Samples came faster than the enclave signs them.
+    #[error("{0} samples wait for the enclave's signature, and there is no room for more")]
+    BufferFull(usize),
     /// The verifier gave no success.
     #[error("verifier is not usable")]
     Verifier(#[from] VerifierError),

@@ -7,10 +7,11 @@ use nautilus_channel::Backoff;
 use nautilus_core::{
     AppraisalVerdict, BoundUserData, ChallengeTerms, EvidenceFile, EvidenceId, Purpose, UnixMillis,
 };
+use nautilus_monitor::openmetrics::AttestationStage;
 use nautilus_verifier::api::{AttestationOutcome, KeyRotationNotice};
 use nautilus_verifier::{private_file, told};
 use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Agent, AgentError};
 use crate::attestation_service::AttestationError;
@@ -27,6 +28,19 @@ impl Agent {
         self.answer(entry, terms).await
     }
 
+    /// [`Self::attest`], counted and timed as an attestation of `stage`.
+    pub(super) async fn attest_for(
+        &self,
+        stage: AttestationStage,
+        entry: &Entry,
+        purpose: Purpose,
+    ) -> Result<UnixMillis, AgentError> {
+        let begin = Instant::now();
+        let attested = self.attest(entry, purpose).await;
+        self.feed.attested(stage, verdict(&attested), begin.elapsed());
+        attested
+    }
+
     /// A new verdict while the old one lasts. None if the verifier cannot give one now, and nothing changed.
     pub(super) async fn renew(&self, entry: &Entry) -> Result<Option<UnixMillis>, AgentError> {
         let purpose = Purpose::Runtime;
@@ -41,13 +55,18 @@ impl Agent {
             terms => terms?,
         };
         // From here on the enclave's windows name the new evidence, so none can be settled before its verdict.
-        match self.answer(entry, terms).await {
+        let begin = Instant::now();
+        let answered = self.answer(entry, terms).await;
+        self.feed
+            .attested(AttestationStage::Renewal, verdict(&answered), begin.elapsed());
+        match answered {
             Err(error) if error.may_pass() => {
                 self.warn(format!(
                     "evidence was not renewed: {}: trying again at once",
                     told(&error)
                 ));
-                let again = self.persist(async || self.attest(entry, purpose).await);
+                let stage = AttestationStage::Renewal;
+                let again = self.persist(async || self.attest_for(stage, entry, purpose).await);
                 again.await.map(Some)
             }
             result => result.map(Some),
@@ -155,6 +174,15 @@ impl Agent {
             source,
         })?;
         Ok(path)
+    }
+}
+
+/// What came of an attestation; none if it was not judged.
+fn verdict(attested: &Result<UnixMillis, AgentError>) -> Option<AppraisalVerdict> {
+    match attested {
+        Ok(_) => Some(AppraisalVerdict::Accepted),
+        Err(AgentError::Rejected { .. }) => Some(AppraisalVerdict::Rejected),
+        Err(_) => None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nautilus_monitor::openmetrics::AttestationStage;
 use nautilus_verifier::told;
 use tokio::time::timeout;
 
@@ -91,7 +92,7 @@ impl Sampling<'_> {
         let entry = Arc::clone(self.life.entry());
         let end = window.end(clock.now());
         let over = std::mem::replace(window, OpenWindow::starting(end));
-        if !over.samples.is_empty() && !self.close(over, end, clock, Last::No).await? {
+        if !over.is_empty() && !self.close(over, end, clock, Last::No).await? {
             return Ok(ControlFlow::Break(BootEnd::Stopped));
         }
         let settled = timeout(SETTLE_DEADLINE, self.submitter.idle());
@@ -121,11 +122,13 @@ impl Sampling<'_> {
                 if let ControlFlow::Break(end) = unless_ended(driver, self.stop, introduced).await? {
                     return Ok(ControlFlow::Break(end));
                 }
-                let attested = self.agent.attest_boot(&entry, driver, self.stop).await?;
+                let stage = AttestationStage::Rotation;
+                let attested = self.agent.attest_boot(stage, &entry, driver, self.stop).await?;
                 match attested {
                     ControlFlow::Continue(expires_at) => self.expires_at = expires_at,
                     ControlFlow::Break(end) => return Ok(ControlFlow::Break(end)),
                 }
+                self.monitor.rotate_store(self.life).await;
                 entry
                     .enter(EnclaveStatus::Running, None)
                     .map_err(ManagerError::from)?;

@@ -4,14 +4,20 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nautilus_core::{Purpose, UnixMillis};
-use nautilus_enclave::{Reply, Request, SignedWindow};
-use nautilus_monitor::SystemCollector;
-use nautilus_proof::{CHECKS, MAX_VALIDITY_MILLIS, Metrics, PerformanceProof, SignedSample};
+use nautilus_core::{Purpose, SignedMessage as _, UnixMillis};
+use nautilus_enclave::{Reply, Request, SignedHead, SignedWindow};
+use nautilus_monitor::aggregate::Aggregator;
+use nautilus_monitor::openmetrics::AttestationStage;
+use nautilus_monitor::panel::Collection;
+use nautilus_monitor::schedule::{Schedule, Tick};
+use nautilus_monitor::store::Entry as StoreEntry;
+use nautilus_proof::{
+    CHECKS, MAX_VALIDITY_MILLIS, Measurement, PerformanceProof, Readings, Sample, SignedBatch,
+};
 use nautilus_verifier::told;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval_at, timeout};
+use tokio::time::timeout;
 
 use super::stop::{asked, until_stop};
 use super::window::OpenWindow;
@@ -21,12 +27,13 @@ use crate::enclave_manager::{Driver, EnclaveStatus, Entry, Life, ManagerError, O
 use crate::enclave_process::EnclaveError;
 use crate::event::{Check, What};
 use crate::key_manager::RotationDue;
+use crate::monitor::Monitor;
 use crate::submitter::Submitter;
 
 /// A verdict that ends sooner than this is renewed with the next window.
 const RENEW_BEFORE_MILLIS: u64 = 10 * 60 * 1000;
-/// Readings on end that fail, before the agent gives up. Fewer leave slots without a sample.
-const MAX_FAILED_READINGS: u32 = 10;
+/// Collectors have half an interval, and this at most.
+const COLLECT_DEADLINE: Duration = Duration::from_secs(5);
 /// At a stop, evidence that others displaced has this long to be renewed, so that the last window can be proven.
 const LAST_RENEWAL: Duration = Duration::from_secs(1);
 
@@ -37,10 +44,19 @@ pub(super) enum Last {
     Yes,
 }
 
+/// A sample that the enclave chained, and no signature speaks for yet.
+pub(super) struct Unsigned {
+    sample: Sample,
+    readings: Readings,
+}
+
 /// What sampling has at hand.
 pub(super) struct Sampling<'a> {
     pub(super) agent: &'a Agent,
     pub(super) life: &'a mut Life,
+    pub(super) monitor: &'a mut Monitor,
+    pub(super) schedule: Schedule,
+    pub(super) unsigned: Aggregator<Unsigned>,
     pub(super) submitter: &'a mut Submitter,
     /// Until when the verdict on the node's evidence holds.
     pub(super) expires_at: UnixMillis,
@@ -55,7 +71,6 @@ impl Sampling<'_> {
     /// Until the node stops or the boot ends.
     pub(super) async fn run(mut self, driver: &mut Driver) -> Result<BootEnd, AgentError> {
         let settings = &self.agent.settings;
-        let mut collector = SystemCollector::new("/")?;
         let entry = Arc::clone(self.life.entry());
         entry
             .enter(EnclaveStatus::Running, None)
@@ -64,10 +79,8 @@ impl Sampling<'_> {
             self.life.suspend().await?;
         }
         let mut clock = NodeClock::start();
-        let mut ticks = interval_at(clock.started() + settings.interval, settings.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut failed_readings = 0;
-        let mut window = OpenWindow::starting(clock.at(clock.started() + settings.interval));
+        let first = self.schedule.start() + settings.interval;
+        let mut window = OpenWindow::starting(clock.at(first));
         loop {
             tokio::select! {
                 biased;
@@ -102,8 +115,9 @@ impl Sampling<'_> {
                         self.follow(order).await?;
                     }
                 },
-                due = ticks.tick() => {
+                tick = self.schedule.next() => {
                     if *self.suspended {
+                        self.schedule.unmeasured(&tick);
                         continue;
                     }
                     if let Some(behind) = clock.set_back() {
@@ -113,7 +127,7 @@ impl Sampling<'_> {
                         );
                         return Ok(BootEnd::Lost(why));
                     }
-                    let due = clock.at(due);
+                    let due = clock.at(tick.due);
                     if window.is_over(due, settings) {
                         let end = window.end(due);
                         let next = OpenWindow::starting(clock.resync(end));
@@ -125,23 +139,96 @@ impl Sampling<'_> {
                     if let ControlFlow::Break(end) = self.rotate_if_due(driver, &mut window, &clock).await? {
                         return Ok(end);
                     }
-                    match collector.collect() {
-                        Ok(metrics) => {
-                            failed_readings = 0;
-                            let at = window.next_sample(clock.now());
-                            window.samples.push(self.sample(metrics, at).await?);
-                        }
-                        Err(error) => {
-                            failed_readings += 1;
-                            if failed_readings == MAX_FAILED_READINGS {
-                                return Err(error.into());
-                            }
-                            self.agent.warn(format!("there is no sample this time: {}", told(&error)));
-                        }
+                    let Some(collection) = self.measure().await else {
+                        // The loop sees to it that the node stops.
+                        self.schedule.unmeasured(&tick);
+                        continue;
+                    };
+                    self.sample(collection, &tick, &mut window, &clock).await?;
+                    if self.unsigned.due(tick.due) {
+                        self.sign_batch(&mut window).await?;
                     }
                 }
             }
         }
+    }
+
+    /// Has everything measured. None if the node stops meanwhile.
+    async fn measure(&mut self) -> Option<Collection> {
+        let entry = self.life.entry();
+        self.monitor
+            .before(&entry.instance(), self.agent.verifier.round_trip());
+        let deadline = (self.agent.settings.interval / 2).min(COLLECT_DEADLINE);
+        until_stop(self.stop, self.monitor.collect(deadline)).await
+    }
+
+    /// Has the enclave number and chain what was measured, and shows it.
+    async fn sample(
+        &mut self,
+        mut collection: Collection,
+        tick: &Tick,
+        window: &mut OpenWindow,
+        clock: &NodeClock,
+    ) -> Result<(), AgentError> {
+        self.monitor.add_own(&mut collection, self.unsigned.len());
+        let waiting = usize::try_from(self.submitter.waiting()).unwrap_or(usize::MAX);
+        self.agent.feed.instruments().proofs_waiting(waiting);
+        let committed = collection.commit();
+        let measurement = Box::new(Measurement {
+            at: window.next_sample(clock.now()),
+            monotonic_millis: tick.monotonic_millis,
+            missed: tick.missed,
+            clock_step_millis: tick.clock_step_millis,
+            suspended_millis: tick.suspended_millis,
+            metrics: committed.metrics,
+            response_time_micros: committed.response_time_micros,
+            gaps: committed.gaps,
+            readings: committed.digest,
+            reading_count: committed.count,
+        });
+        let Reply::Sample(sample) = self.life.request(Request::Sample { measurement }).await? else {
+            return Err(EnclaveError::WrongReply.into());
+        };
+        self.monitor.clocks(tick);
+        self.monitor
+            .sampled(&collection, &sample, &self.life.entry().instance());
+        self.agent.emit(What::Sample(sample.clone()));
+        window.took(&sample);
+        let unsigned = Unsigned {
+            sample: *sample,
+            readings: committed.readings,
+        };
+        // It is flushed before it can be full: see the loop above.
+        self.unsigned
+            .push(unsigned)
+            .map_err(|full| AgentError::BufferFull(full.capacity))
+    }
+
+    /// Has the enclave sign what it did not sign yet, and hands it on to be kept.
+    async fn sign_batch(&mut self, window: &mut OpenWindow) -> Result<(), AgentError> {
+        let unsigned = self.unsigned.take_batch(self.schedule.now().monotonic);
+        let Some(last) = unsigned.last() else {
+            return Ok(());
+        };
+        let head = last.sample.digest();
+        let Reply::Batch(signed) = self.life.request(Request::SignBatch).await? else {
+            return Err(EnclaveError::WrongReply.into());
+        };
+        let SignedHead { batch, signature } = *signed;
+        if batch.head != head {
+            return Err(EnclaveError::WrongReply.into());
+        }
+        self.agent.emit(What::Batch {
+            first: batch.first,
+            count: batch.count,
+            head,
+            signature,
+        });
+        let (samples, readings) = unsigned.into_iter().map(|one| (one.sample, one.readings)).unzip();
+        let batch = SignedBatch { samples, signature };
+        window.signed(batch.clone());
+        self.monitor.keep(StoreEntry { batch, readings }).await;
+        Ok(())
     }
 
     /// Suspends or resumes, and tells whoever asked. A refusal is theirs; an enclave that is lost is ours too.
@@ -164,17 +251,9 @@ impl Sampling<'_> {
         lost.map_or(Ok(()), |lost| Err(lost.into()))
     }
 
-    async fn sample(&self, metrics: Metrics, at: UnixMillis) -> Result<SignedSample, AgentError> {
-        let Reply::Sample(signed) = self.life.request(Request::Sample { at, metrics }).await? else {
-            return Err(EnclaveError::WrongReply.into());
-        };
-        self.agent.emit(What::Sample(Box::new(signed.clone())));
-        Ok(signed)
-    }
-
     /// Closes what is open, where it holds anything.
     async fn close_rest(&mut self, window: OpenWindow, clock: &NodeClock) -> Result<(), AgentError> {
-        if window.samples.is_empty() {
+        if window.is_empty() {
             return Ok(());
         }
         let end = window.end(clock.now());
@@ -185,11 +264,12 @@ impl Sampling<'_> {
     /// Has a window that ends at `end` proven, and hands the proof on to be settled. False if the node stopped before.
     pub(super) async fn close(
         &mut self,
-        window: OpenWindow,
+        mut window: OpenWindow,
         end: UnixMillis,
         clock: &NodeClock,
         last: Last,
     ) -> Result<bool, AgentError> {
+        self.sign_batch(&mut window).await?;
         let entry = Arc::clone(self.life.entry());
         // Nobody else's evidence comes between the node's own and the window that names it.
         let gate = entry.evidence.write().await;
@@ -221,9 +301,9 @@ impl Sampling<'_> {
             self.life.identity().tee_key,
             tee_signature,
             seal_signature,
-            window.samples,
+            window.into_batches(),
         );
-        // Thousands of signatures would hold up everything else on this thread.
+        // Thousands of samples would hold up everything else on this thread.
         let (proof, verified) = spawn_blocking(move || {
             let verified = proof.verify(now);
             (proof, verified)
@@ -236,6 +316,8 @@ impl Sampling<'_> {
                 passed: true,
             })
             .to_vec();
+        let took = NodeClock::wall().since(end);
+        self.agent.feed.instruments().proved(Duration::from_millis(took));
         self.agent.emit(What::Proof {
             proof: Box::new(proof.clone()),
             checks,
@@ -253,7 +335,11 @@ impl Sampling<'_> {
             let renewed = async {
                 // Proofs that are under way name the evidence that the ledger knows now.
                 submitter.idle().await;
-                let attested = agent.persist(async || agent.attest(entry, Purpose::Runtime).await);
+                let attested = agent.persist(async || {
+                    agent
+                        .attest_for(AttestationStage::Renewal, entry, Purpose::Runtime)
+                        .await
+                });
                 attested.await
             };
             let renewed = match last {

@@ -3,7 +3,9 @@ use std::sync::Mutex;
 use nautilus_channel::Address;
 use nautilus_core::{AppraisalVerdict, BootId, EvidenceId, NodeId, PublicKey, Signature};
 use nautilus_monitor::SystemCollector;
-use nautilus_proof::{Metrics, SampleChain, SignedSample};
+use nautilus_monitor::aggregate::BackPressure;
+use nautilus_monitor::network::Peers;
+use nautilus_proof::{CollectorKind, Measurement, Metrics, SampleChain, SignedBatch};
 use nautilus_verifier::api::{ApiError, AttestationOutcome};
 use tempfile::TempDir;
 
@@ -27,6 +29,20 @@ fn settings(directory: &TempDir) -> Settings {
         interval: Duration::from_secs(2),
         window: Duration::from_secs(20),
         batch: 10,
+        monitoring: Monitoring {
+            collectors: [CollectorKind::System].into(),
+            tee: None,
+            containerd: None,
+            latency_peers: Peers::default(),
+            textfiles: None,
+            retention: Duration::from_secs(3600),
+            back_pressure: BackPressure::default(),
+        },
+        build: Build {
+            version: String::new(),
+            commit: String::new(),
+            tee: String::new(),
+        },
     }
 }
 
@@ -39,7 +55,10 @@ fn agent(settings: Settings) -> (Agent, Arc<Mutex<Vec<String>>>) {
             sink.lock().unwrap().push(detail);
         }
     });
-    (Agent::open(settings, grounds(), events).unwrap(), warnings)
+    (
+        Agent::open(settings, grounds(), Arc::new(Board::new()), events).unwrap(),
+        warnings,
+    )
 }
 
 /// Where nobody is.
@@ -223,17 +242,37 @@ fn a_window_ends_after_its_last_sample_and_goes_on_without_any() {
     assert_eq!(window.end(UnixMillis(3000)), UnixMillis(3000));
     assert_eq!(window.next_sample(UnixMillis(999)), UnixMillis(1000));
 
-    let sample = SampleChain::of_boot(NodeId([1; 32]), BootId([2; 16])).draft(UnixMillis(3000), metrics());
-    let signature = Signature([0; 64]);
-    window.samples.push(SignedSample { sample, signature });
-    assert_eq!(window.end(UnixMillis(2999)), UnixMillis(3001));
-    assert_eq!(window.end(UnixMillis(3000)), UnixMillis(3001));
-    assert_eq!(window.end(UnixMillis(4000)), UnixMillis(4000));
-    assert_eq!(window.next_sample(UnixMillis(3000)), UnixMillis(3001));
-    assert!(!window.is_over(UnixMillis(20_999), &settings));
-    assert!(window.is_over(UnixMillis(21_000), &settings));
+    let chain = SampleChain::of_boot(NodeId([1; 32]), BootId([2; 16]));
+    let sample = chain.draft(Measurement::of_system(UnixMillis(3000), metrics()));
+    window.took(&sample);
+    // Whether it is signed yet makes no difference.
+    for signed in [false, true] {
+        if signed {
+            window.signed(SignedBatch {
+                samples: vec![sample.clone()],
+                signature: Signature([0; 64]),
+            });
+        }
+        assert_eq!(window.end(UnixMillis(2999)), UnixMillis(3001));
+        assert_eq!(window.end(UnixMillis(3000)), UnixMillis(3001));
+        assert_eq!(window.end(UnixMillis(4000)), UnixMillis(4000));
+        assert_eq!(window.next_sample(UnixMillis(3000)), UnixMillis(3001));
+        assert!(!window.is_empty());
+        assert!(!window.is_over(UnixMillis(20_999), &settings));
+        assert!(window.is_over(UnixMillis(21_000), &settings));
+    }
+    let at_once = Settings { batch: 2, ..settings };
+    assert!(!window.is_over(UnixMillis(3000), &at_once));
+    window.took(&sample);
+    assert!(
+        window.is_over(UnixMillis(3000), &at_once),
+        "one signed and one not are two"
+    );
+    let batches = window.into_batches();
+    assert_eq!(batches.len(), 1, "what is not signed is no batch");
+    assert_eq!(batches[0].samples, [sample]);
 }
 
 fn metrics() -> Metrics {
-    SystemCollector::new("/").unwrap().collect().unwrap()
+    SystemCollector::new("/").unwrap().measure().unwrap().signed()
 }

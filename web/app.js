@@ -3,6 +3,7 @@
 import { createChain } from "./chain.js";
 import { connect } from "./connection.js";
 import { byId, setText } from "./dom.js";
+import { createMetrics } from "./metrics.js";
 import { apply, count, emptyModel, warn } from "./model.js";
 import { createOverview } from "./overview.js";
 import { createPlots } from "./plots.js";
@@ -27,6 +28,7 @@ const drawers = [
     more: byId("proofs-more"),
     dialog: byId("proof-dialog"),
   }),
+  createMetrics(),
 ];
 const drawOverview = createOverview();
 

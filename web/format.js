@@ -4,6 +4,7 @@ const NONE = "–";
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const clockShort = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const dayAndMinute = new Intl.DateTimeFormat("en-GB", { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const dayShort = new Intl.DateTimeFormat("en-GB", { month: "short", day: "numeric" });
 const dayAndClock = new Intl.DateTimeFormat("en-GB", {
   year: "numeric", month: "short", day: "2-digit",
   hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short",
@@ -16,6 +17,11 @@ export function time(at) {
 
 export function timeShort(at) {
   return written(clockShort, at);
+}
+
+/** Local day, without the year. */
+export function day(at) {
+  return written(dayShort, at);
 }
 
 /** Local date and time with the zone, and the text as the node gave it. */

@@ -208,21 +208,22 @@ function finding({ rule, passed, checked, detail }) {
 }
 
 function samplesSigned(model) {
-  const { firstSample, lastSample } = model.run;
+  const { firstSample, lastSample, lastBatch } = model.run;
   if (firstSample === null) return waiting("Waiting for the first measurement, which the enclave signs.");
-  const { sample, signature } = lastSample;
+  if (lastBatch === null) return waiting("The enclave chains each measurement at once. Waiting for its first signature over them.");
   const every = model.samples.length > 2 ? step(model) : null;
   return {
     state: "ok",
     at: lastSample.at,
-    sentence: "Each measurement is signed in the enclave and names the one before it, so that none can be dropped unseen.",
+    sentence: "Each measurement names the one before it, and the enclave signs the newest of them with all before, so that none can be dropped unseen.",
     facts: [
       ["In this run", grouped(model.totals.samples)],
       ["Every", every],
-      ["Newest", sample.at, "time"],
-      ["Number", grouped(sample.sequence)],
-      ["Signature", signature, "hash"],
-      ["Names before it", sample.previous, "hash"],
+      ["Newest", lastSample.measurement.at, "time"],
+      ["Number", grouped(lastSample.sequence)],
+      ["Signed up to", grouped(lastBatch.first + lastBatch.count - 1)],
+      ["Signature", lastBatch.signature, "hash"],
+      ["Names before it", lastSample.previous, "hash"],
     ],
   };
 }

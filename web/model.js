@@ -16,7 +16,7 @@ export function emptyModel() {
     states: {},
     /** What this enclave's run has reached; a new run begins anew. */
     run: emptyRun(),
-    /** `{time, sequence, boot, at, metrics, rates, joined}`, oldest first. */
+    /** `{time, sequence, boot, at, metrics, rates, joined}`, oldest first; `metrics` is null where the machine was not measured. */
     samples: [],
     /** By proof id, oldest first: `{proof, checks, at, json, settled, reward}`. */
     proofs: new Map(),
@@ -30,7 +30,7 @@ export function emptyModel() {
 }
 
 function emptyRun() {
-  return { firstSample: null, lastSample: null, firstProof: null, lastProof: null, settled: null, reward: null };
+  return { firstSample: null, lastSample: null, lastBatch: null, firstProof: null, lastProof: null, settled: null, reward: null };
 }
 
 /** Takes in one event; `json` is its text as it came. Kinds from the future are passed over. */
@@ -83,16 +83,20 @@ const KINDS = {
     model.boot = event;
   },
   sample(model, event) {
-    const { sample } = event;
+    const { sequence, boot, measurement } = event;
     const previous = model.samples.at(-1);
-    const taken = { time: Date.parse(sample.at), sequence: sample.sequence, boot: sample.boot, at: sample.at, metrics: sample.metrics };
+    const { at, metrics } = measurement;
+    const taken = { time: Date.parse(at), sequence, boot, at, metrics };
     taken.joined = previous !== undefined && previous.boot === taken.boot && taken.sequence === previous.sequence + 1;
-    taken.rates = taken.joined ? rates(previous, taken) : null;
+    taken.rates = taken.joined && metrics !== null && previous.metrics !== null ? rates(previous, taken) : null;
     model.samples.push(taken);
     keepNewest(model.samples, MAX_SAMPLES);
     model.totals.samples += 1;
     model.run.firstSample ??= event;
     model.run.lastSample = event;
+  },
+  batch(model, event) {
+    model.run.lastBatch = event;
   },
   proof(model, event, json) {
     const id = event.proof.proof_id;
@@ -126,6 +130,8 @@ const KINDS = {
 
 /** Counters since boot as rates a second. A counter that went back began anew: there is no rate. */
 function rates(before, after) {
+  // What was not measured is a gap in its sample.
+  if (before.metrics === null || after.metrics === null) return null;
   const seconds = (after.time - before.time) / 1000;
   if (!(seconds > 0)) return null;
   return Object.fromEntries(

@@ -12,8 +12,8 @@ const SHORTEST_SPAN = 30_000;
 const GAP = 1.8;
 const TIME_STEPS = [10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400].map((seconds) => seconds * 1000);
 
-const basisPoints = (name) => ({ metrics }) => metrics[name] / 100;
-const load = (index) => ({ metrics }) => metrics.load_average_centi[index] / 100;
+const basisPoints = (name) => ({ metrics }) => (metrics === null ? null : metrics[name] / 100);
+const load = (index) => ({ metrics }) => (metrics === null ? null : metrics.load_average_centi[index] / 100);
 const counter = (name) => ({ rates }) => rates?.[name] ?? null;
 
 const PLOTS = [

@@ -1,4 +1,4 @@
-//! The node page: one page of plain files, and the node's events as Server-Sent Events.
+//! The node page: one page of plain files, the node's events as Server-Sent Events, and what was measured.
 //!
 //! The page is read-only and needs no login, so that it is served to this machine by default; what it shows, a
 //! relying party gets from the verifier and does not take from here. Two things keep other sites' scripts out:
@@ -7,6 +7,7 @@
 
 mod assets;
 mod guard;
+pub mod metrics;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use axum::routing::get;
 use futures_util::StreamExt;
 
 pub use self::guard::guarded;
+pub use self::metrics::Board;
 use crate::hub::{Delivery, EventHub, Totals};
 
 /// How often a silent stream says that it lives: below the idle time-outs of proxies.
@@ -28,12 +30,16 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What a browser waits before it comes again.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// The page at `/`, its files under `/assets/`, and the events at `/api/events`. To be served behind [`guarded`].
-pub fn router(hub: Arc<EventHub>) -> Router {
+/// The page at `/`, its files under `/assets/`, the events at `/api/events`, and what was measured at `/metrics` and
+/// under `/api/metrics/`. To be served behind [`guarded`].
+pub fn router(hub: Arc<EventHub>, board: Arc<Board>) -> Router {
     let pages = assets::ASSETS.iter().fold(Router::new(), |router, asset| {
         router.route(asset.path, get(async |headers| asset.respond(&headers)))
     });
-    pages.route("/api/events", get(events)).with_state(hub)
+    pages
+        .route("/api/events", get(events))
+        .with_state(hub)
+        .merge(metrics::router(board))
 }
 
 async fn events(State(hub): State<Arc<EventHub>>) -> Response {

@@ -66,7 +66,7 @@ fn refuse(request: &Request) -> Option<(StatusCode, &'static str)> {
         return Some((StatusCode::MISDIRECTED_REQUEST, why));
     }
     let path = request.uri().path();
-    let is_data = path.starts_with("/api/") || path.starts_with("/v1/");
+    let is_data = path == "/metrics" || path.starts_with("/api/") || path.starts_with("/v1/");
     if is_data && from_another_site(request.headers()) {
         return Some((
             StatusCode::FORBIDDEN,

@@ -17,7 +17,7 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let hub = Arc::new(EventHub::new());
-        let router = guarded(router(Arc::clone(&hub)));
+        let router = guarded(router(Arc::clone(&hub), Arc::new(Board::new())));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, hub }
     }
@@ -145,6 +145,21 @@ async fn other_hosts_methods_and_paths_are_refused() {
             "Host: localhost\r\nSec-Fetch-Site: same-site\r\n",
             "403",
         ),
+        (
+            "GET",
+            "/metrics",
+            "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n",
+            "403",
+        ),
+        (
+            "GET",
+            "/api/metrics/now",
+            "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n",
+            "403",
+        ),
+        ("GET", "/api/metrics/now", "Host: evil.example\r\n", "421"),
+        ("GET", "/metrics", "Host: evil.example\r\n", "421"),
+        ("POST", "/api/metrics/query", LOCAL, "405"),
         ("POST", "/", LOCAL, "405"),
         ("DELETE", "/api/events", LOCAL, "405"),
         ("GET", "/assets/../Cargo.toml", LOCAL, "404"),

@@ -13,6 +13,9 @@ mod crash;
 #[path = "up/enclaves.rs"]
 mod enclaves;
 #[cfg(test)]
+#[path = "up/history.rs"]
+mod history;
+#[cfg(test)]
 #[path = "up/kills.rs"]
 mod kills;
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::output;
 pub enum Agent {
     Run(Box<Run>),
     Attest(Attest),
-    Metrics(Metrics),
+    Metrics(Box<Metrics>),
 }
 
 /// Run this machine's node against a verifier elsewhere, until Ctrl-C.

@@ -52,6 +52,24 @@ pub struct ConfigFlags {
     /// `metrics_interval`: time between samples, such as 30s
     #[arg(long, value_name = "DURATION")]
     interval: Option<String>,
+    /// `collectors`: what is measured, of system, container, network, security and custom
+    #[arg(long, value_name = "NAMES")]
+    collectors: Option<String>,
+    /// `containerd_address`: the container runtime's socket; empty: K3s' or containerd's usual one
+    #[arg(long, value_name = "PATH")]
+    containerd_address: Option<String>,
+    /// `latency_peers`: whom to measure the time to: NAME=tcp://HOST:PORT, gateway=auto, api-server=auto
+    #[arg(long, value_name = "PEERS")]
+    latency_peers: Option<String>,
+    /// `textfile_directory`: where other programs put metrics, in files *.prom and *.om
+    #[arg(long, value_name = "PATH")]
+    textfile_directory: Option<String>,
+    /// `metrics_retention`: how long metrics are kept, such as 720h
+    #[arg(long, value_name = "DURATION")]
+    metrics_retention: Option<String>,
+    /// `metrics_back_pressure`: what gives way when metrics come too fast: drop-oldest, drop-newest or wait
+    #[arg(long, value_name = "POLICY")]
+    metrics_back_pressure: Option<String>,
     /// `proof_batch_size`: most samples in one proof
     #[arg(long, value_name = "NUMBER")]
     proof_batch_size: Option<String>,
@@ -88,6 +106,28 @@ impl ConfigFlags {
                 &self.key_provision_key,
             ),
             ("--interval", "metrics_interval", &self.interval),
+            ("--collectors", "collectors", &self.collectors),
+            (
+                "--containerd-address",
+                "containerd_address",
+                &self.containerd_address,
+            ),
+            ("--latency-peers", "latency_peers", &self.latency_peers),
+            (
+                "--textfile-directory",
+                "textfile_directory",
+                &self.textfile_directory,
+            ),
+            (
+                "--metrics-retention",
+                "metrics_retention",
+                &self.metrics_retention,
+            ),
+            (
+                "--metrics-back-pressure",
+                "metrics_back_pressure",
+                &self.metrics_back_pressure,
+            ),
             ("--proof-batch-size", "proof_batch_size", &self.proof_batch_size),
             ("--secure-channels", "secure_channels", &self.secure_channels),
             ("--debug-mode", "debug_mode", &self.debug_mode),

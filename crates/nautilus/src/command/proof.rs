@@ -35,10 +35,10 @@ pub enum Proof {
 
 /// Verify proofs: bare ones, or lines of `nautilus up --json`.
 ///
-/// Checks, in this order: time range, expiry, every sample's signature and place, metrics hash, summary, Merkle
-/// path, proof id, TEE signature, wallet signature. A proof that passes is `consistent`: it says nothing about whose
-/// key signed. With --evidence it is `genuine` if that evidence speaks for the key, and with --policy `accepted` if
-/// the policy accepts the evidence.
+/// Checks, in this order: time range, expiry, every sample's place and every batch's signature, metrics hash, summary,
+/// Merkle path, proof id, TEE signature, wallet signature. A proof that passes is `consistent`: it says nothing about
+/// whose key signed. With --evidence it is `genuine` if that evidence speaks for the key, and with --policy `accepted`
+/// if the policy accepts the evidence.
 #[derive(Args)]
 pub struct VerifyProof {
     /// Proofs as JSON, one after another; `-` for standard input

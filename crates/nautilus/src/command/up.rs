@@ -33,7 +33,7 @@ use crate::failure::Failure;
 pub use choice::Choice;
 pub use grounds::ImageCheck;
 use grounds::grounds;
-pub use plan::{Plan, development_policy, enclave_image, verifier_set};
+pub use plan::{Plan, development_policy, enclave_image, monitoring, verifier_set};
 use printer::{Lines, Printer};
 pub use relying_party::{RelyingParty, registry_path};
 pub use signals::Signals;
@@ -143,7 +143,8 @@ impl Plan {
         });
 
         let (close, closed) = watch::channel(false);
-        let mut routes = page::router(hub);
+        let board = Arc::new(page::Board::new());
+        let mut routes = page::router(hub, Arc::clone(&board));
         let mut served = match whom {
             Whom::Other(_) => None,
             Whom::Own(relying) => {
@@ -171,7 +172,7 @@ impl Plan {
             simulated.map(|simulated| tokio::spawn(renew_endorsements(simulated, Arc::clone(&events))));
         let mut server = tokio::spawn(serve(listener, routes, closed));
 
-        let mut agent = Agent::open(settings, self.grounds, Arc::clone(&events)).map_err(failure)?;
+        let mut agent = Agent::open(settings, self.grounds, board, Arc::clone(&events)).map_err(failure)?;
         let (stop, stopped) = watch::channel(false);
         let (result, reason) = {
             let run = agent.run(stopped);
@@ -271,9 +272,13 @@ async fn renew_endorsements(simulated: PathBuf, events: EventSink) {
 /// Prints every event and hands it to the page.
 fn sink(hub: Arc<EventHub>, lines: Lines, json: bool) -> EventSink {
     Arc::new(move |event| {
-        let line = if json { None } else { human::lines(&event) };
+        let line = human::lines(&event);
         let object = hub.publish(event);
-        lines.print(line.unwrap_or_else(|| object.to_string()));
+        if json {
+            lines.print(object.to_string());
+        } else if let Some(line) = line {
+            lines.print(line);
+        }
     })
 }
 

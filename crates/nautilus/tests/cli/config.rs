@@ -57,7 +57,7 @@ fn every_value_says_where_it_came_from() {
         .iter()
         .map(|row| row["origin"]["kind"].as_str().unwrap())
         .collect();
-    assert_eq!(origins.len(), 13);
+    assert_eq!(origins.len(), 19);
     for kind in ["default", "file", "env", "flag"] {
         assert!(origins.contains(&kind), "{kind}: {json}");
     }

@@ -44,12 +44,13 @@ fn the_wallet_signs_a_chain_of_samples() {
     for (sample, signature) in &samples {
         assert_eq!(signature.address(), wallet);
         assert!(signature.is_of(wallet, sample), "{sample:?}");
-        assert!(sample.metrics.process_count > 0, "{sample:?}");
+        let metrics = sample.measurement.metrics.as_ref().unwrap();
+        assert!(metrics.process_count > 0, "{sample:?}");
         let mut changed = sample.clone();
-        changed.metrics.process_count += 1;
+        changed.measurement.metrics.as_mut().unwrap().process_count += 1;
         assert!(!signature.is_of(wallet, &changed));
     }
-    assert!(samples[0].0.at <= samples[1].0.at);
+    assert!(samples[0].0.measurement.at <= samples[1].0.measurement.at);
 }
 
 #[test]

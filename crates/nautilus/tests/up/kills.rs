@@ -131,12 +131,11 @@ fn the_node_is_the_same(ended: &Ended) {
 fn nothing_is_signed_twice(ended: &Ended) {
     let mut seen = HashSet::new();
     for event in ended.of("sample") {
-        let sample = &event["sample"];
         let place = (
-            sample["boot"].as_str().unwrap(),
-            sample["sequence"].as_u64().unwrap(),
+            event["boot"].as_str().unwrap(),
+            event["sequence"].as_u64().unwrap(),
         );
-        assert!(seen.insert(place), "sample {place:?} was signed twice");
+        assert!(seen.insert(place), "sample {place:?} was given twice");
     }
     assert!(seen.len() > KILLS, "{} samples", seen.len());
     let mut seen = HashSet::new();
@@ -146,7 +145,7 @@ fn nothing_is_signed_twice(ended: &Ended) {
             proof["boot_id"].as_str().unwrap(),
             proof["sequence"].as_u64().unwrap(),
         );
-        assert!(seen.insert(place), "window {place:?} was signed twice");
+        assert!(seen.insert(place), "window {place:?} was given twice");
     }
 }
 

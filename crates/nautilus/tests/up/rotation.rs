@@ -128,7 +128,8 @@ fn rotation_on_demand_settles_the_old_boot_and_goes_on_in_a_new_one() {
     let samples: u64 = ended
         .of("proof")
         .iter()
-        .map(|event| event["proof"]["samples"].as_array().map_or(0, Vec::len) as u64)
+        .flat_map(|event| event["proof"]["batches"].as_array().unwrap())
+        .map(|batch| batch["samples"].as_array().unwrap().len() as u64)
         .sum();
     assert_eq!(
         samples,

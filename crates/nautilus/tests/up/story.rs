@@ -94,6 +94,7 @@ fn in_a_sensible_order(ended: &Ended) {
         state("attested"),
         state("running"),
         kind("sample"),
+        kind("batch"),
         kind("proof"),
         kind("settled"),
         kind("reward"),
@@ -109,10 +110,19 @@ fn in_a_sensible_order(ended: &Ended) {
         assert_eq!(event.get("tee_key").is_some(), index > 0, "{event}");
     }
     for (number, event) in ended.of("sample").iter().enumerate() {
-        assert_eq!(event["sample"]["sequence"], number);
-        assert_eq!(event["sample"]["boot"], last["boot_id"]);
-        assert_eq!(event["signature"].as_str().unwrap().len(), 128);
+        assert_eq!(event["sequence"], number);
+        assert_eq!(event["boot"], last["boot_id"]);
+        assert!(event["measurement"]["metrics"].is_object(), "{event}");
+        assert_eq!(event["measurement"]["gaps"], json!([]));
     }
+    // Every sample is signed, with those that came since the last signature.
+    let mut signed = 0;
+    for batch in ended.of("batch") {
+        assert_eq!(batch["first"], signed);
+        signed += batch["count"].as_u64().unwrap();
+        assert_eq!(batch["signature"].as_str().unwrap().len(), 128);
+    }
+    assert_eq!(signed, ended.of("sample").len() as u64);
 }
 
 fn the_tees_are_judged(ended: &Ended) {
@@ -182,7 +192,8 @@ fn every_proof_is_settled_and_rewarded(ended: &Ended) {
     }
     let samples: usize = proofs
         .iter()
-        .map(|proof| proof["proof"]["samples"].as_array().unwrap().len())
+        .flat_map(|proof| proof["proof"]["batches"].as_array().unwrap())
+        .map(|batch| batch["samples"].as_array().unwrap().len())
         .sum();
     assert_eq!(samples, ended.of("sample").len(), "every sample is proven");
     let seamless = proofs
@@ -234,13 +245,13 @@ fn every_proof_verifies_elsewhere(data: &Path, ended: &Ended) {
     let mut bare: String = proofs.iter().map(|line| format!("{}\n", line["proof"])).collect();
     run_with_input(["proof", "verify", "-"], bare.as_bytes()).ends_with(0);
     let mut spoilt = proofs[0]["proof"].clone();
-    spoilt["samples"][0]["sample"]["metrics"]["process_count"] = 1.into();
+    spoilt["batches"][0]["signature"] = "00".repeat(64).into();
     bare.push_str(&spoilt.to_string());
     let ran = run_with_input(["proof", "verify", "-"], bare.as_bytes()).ends_with(1);
     assert_eq!(ran.stdout.matches("rejected proof").count(), 1, "{}", ran.stdout);
     assert!(
         ran.stdout
-            .contains("FAIL sample_signature_invalid: signature of sample 0"),
+            .contains("FAIL sample_signature_invalid: signature of the batch from sample 0 on"),
         "{}",
         ran.stdout
     );
@@ -287,6 +298,7 @@ fn people_read_a_line_a_stage() {
         "enclave  `node` attested",
         "enclave  `node` running: samples are signed inside",
         "sample   0: cpu ",
+        "batch    samples 0 to ",
         "proof    0: ",
         "settled  0: at height ",
         "reward   ",
@@ -410,7 +422,7 @@ fn a_stranger_at_the_api_changes_nothing() {
     let evidence: Value = serde_json::from_str(&evidence).unwrap();
     let replayed = json!({ "evidence": evidence, "seal_signature": proof["seal_signature"] }).to_string();
     let mut spoilt = proof.clone();
-    spoilt["samples"][0]["sample"]["metrics"]["process_count"] = 0.into();
+    spoilt["batches"][0]["samples"][0]["measurement"]["metrics"]["process_count"] = 0.into();
 
     // A refusal in the middle of a body ends the connection.
     let config = ureq::Agent::config_builder()

@@ -2,6 +2,7 @@
 
 use nautilus_agent::event::{BootFacts, EnclaveStatus, Event, What};
 use nautilus_core::AppraisalVerdict;
+use nautilus_proof::Measurement;
 use serde_json::Value;
 
 use crate::failure::printable;
@@ -74,23 +75,25 @@ pub fn lines(event: &Event) -> Option<String> {
                 short(&facts.rotation.retired)
             ),
         ),
-        What::Sample(signed) => {
-            let metrics = &signed.sample.metrics;
-            stage(
-                "sample",
-                &format!(
-                    "{}: cpu {}, memory {}, disk {}, load {}.{:02}, {} processes; signed {}",
-                    signed.sample.sequence,
-                    percent(metrics.cpu_usage_bp),
-                    percent(metrics.memory_usage_bp),
-                    percent(metrics.disk_usage_bp),
-                    metrics.load_average_centi[0] / 100,
-                    metrics.load_average_centi[0] % 100,
-                    metrics.process_count,
-                    short(&signed.signature),
-                ),
-            )
-        }
+        What::Sample(sample) => stage(
+            "sample",
+            &format!("{}: {}", sample.sequence, measured(&sample.measurement)),
+        ),
+        // For programs: a person sees the batch.
+        What::Stored { .. } => return None,
+        What::Batch {
+            first,
+            count,
+            signature,
+            ..
+        } => stage(
+            "batch",
+            &format!(
+                "samples {first} to {}: signed {}",
+                first.saturating_add(u64::from(*count).saturating_sub(1)),
+                short(signature)
+            ),
+        ),
         What::Proof { proof, checks } => stage(
             "proof",
             &format!(
@@ -135,6 +138,28 @@ pub fn lines(event: &Event) -> Option<String> {
         ),
     };
     Some(text)
+}
+
+/// What a sample measured of the machine, and what it did not measure.
+fn measured(measurement: &Measurement) -> String {
+    let machine = measurement.metrics.as_ref().map(|metrics| {
+        format!(
+            "cpu {}, memory {}, disk {}, load {}.{:02}, {} processes",
+            percent(metrics.cpu_usage_bp),
+            percent(metrics.memory_usage_bp),
+            percent(metrics.disk_usage_bp),
+            metrics.load_average_centi[0] / 100,
+            metrics.load_average_centi[0] % 100,
+            metrics.process_count,
+        )
+    });
+    let missed = (measurement.missed > 0).then(|| format!("{} ticks missed before it", measurement.missed));
+    let gaps = measurement
+        .gaps
+        .iter()
+        .map(|gap| format!("{} {}", gap.collector.as_str(), gap.reason.as_str()));
+    let parts: Vec<_> = machine.into_iter().chain(missed).chain(gaps).collect();
+    parts.join("; ")
 }
 
 fn boot(facts: &BootFacts) -> String {

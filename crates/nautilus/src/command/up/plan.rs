@@ -7,9 +7,11 @@ use nautilus_agent::config::{Config, Origin, format_duration, parse_duration};
 use nautilus_agent::enclave_process::image_hash;
 use nautilus_agent::event::What;
 use nautilus_agent::key_manager::RotationSchedule;
+use nautilus_agent::monitor::Monitoring;
 use nautilus_agent::runner::{Grounds, Settings};
 use nautilus_agent::{LocalAppraiser, VerifierAddress};
 use nautilus_core::{Measurement, Policy, TeeKind, TrustAnchors, VerifierSet};
+use nautilus_monitor::openmetrics::Build;
 use nautilus_tee::simulated;
 
 use super::lock::Lock;
@@ -160,7 +162,21 @@ impl Plan {
             interval: self.interval,
             window: self.window,
             batch: self.config.proof_batch_size(),
+            monitoring: self.monitoring(),
+            build: Build {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                commit: option_env!("NAUTILUS_COMMIT").unwrap_or_default().to_owned(),
+                tee: self.chosen.to_string(),
+            },
         })
+    }
+
+    fn monitoring(&self) -> Monitoring {
+        let devices = nautilus_tee::devices(self.chosen).iter().map(PathBuf::from);
+        Monitoring {
+            tee: Some((self.chosen, devices.chain(self.simulated.clone()).collect())),
+            ..monitoring(&self.config)
+        }
     }
 
     /// The verifier that the configuration names.
@@ -182,6 +198,19 @@ impl Plan {
     /// Whose evidence counts.
     pub fn verifier_set(&self) -> Result<VerifierSet, Failure> {
         verifier_set(self.simulated.as_deref(), &self.anchors)
+    }
+}
+
+/// What a configuration says of what is measured, on a machine without a TEE.
+pub fn monitoring(config: &Config) -> Monitoring {
+    Monitoring {
+        collectors: config.collectors().clone(),
+        tee: None,
+        containerd: config.containerd_address().map(Path::to_owned),
+        latency_peers: config.latency_peers().clone(),
+        textfiles: config.textfile_directory().map(Path::to_owned),
+        retention: config.metrics_retention(),
+        back_pressure: config.metrics_back_pressure(),
     }
 }
 

@@ -268,23 +268,28 @@ fn noise_bytes(length: usize) -> Vec<u8> {
     std::iter::repeat_with(step).take(length).collect()
 }
 
-/// Signed samples in JSON as a proof carries them, as many as fit: digests and signatures do not shrink, the rest does.
+/// Samples in JSON as a proof carries them, as many as fit: digests do not shrink, the rest does.
 fn metrics(length: usize) -> Vec<u8> {
     let noise = noise_bytes(length);
     let (boot, node) = (hex::encode([2; 16]), hex::encode([0x17; 32]));
     let mut out = String::new();
-    for (number, noise) in (0_u64..).zip(noise.chunks_exact(96)) {
-        let (digest, signature) = noise.split_at(32);
+    for (number, noise) in (0_u64..).zip(noise.chunks_exact(64)) {
+        let (previous, readings) = noise.split_at(32);
         let wobble = number * 2_654_435_761 % 10_007;
         let sample = json!({
-            "sample": {
-                "node": node,
-                "boot": boot,
-                "sequence": number,
+            "node": node,
+            "boot": boot,
+            "sequence": number,
+            "previous": hex::encode(previous),
+            "measurement": {
                 "at": 1_800_000_000_000 + number * 30_000,
-                "previous": hex::encode(digest),
+                "monotonic_millis": 7_000_000 + number * 30_000,
+                "missed": 0,
+                "clock_step_millis": 0,
+                "suspended_millis": 0,
                 "metrics": {
                     "cpu_usage_bp": wobble % 2_000,
+                    "cpu_efficiency_bp": 9_000 + wobble % 900,
                     "memory_usage_bp": 4_100 + wobble % 50,
                     "disk_usage_bp": 3_300,
                     "load_average_centi": [wobble % 90, 40, 35],
@@ -297,9 +302,13 @@ fn metrics(length: usize) -> Vec<u8> {
                     "network_tx_bytes": 1_204_000_000 + number * 9_000 + wobble,
                     "disk_read_bytes": 12_884_901_888_u64 + number * 4_096,
                     "disk_written_bytes": 40_802_189_312_u64 + number * 8_192,
+                    "uptime_seconds": 7_000 + number * 30,
                 },
+                "response_time_micros": 900 + wobble % 300,
+                "gaps": [],
+                "readings": hex::encode(readings),
+                "reading_count": 412,
             },
-            "signature": hex::encode(signature),
         })
         .to_string();
         if out.len() + sample.len() > length {

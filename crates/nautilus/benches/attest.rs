@@ -5,6 +5,7 @@
 //! of them. An answer takes more: the quote is verified, the certificate and the response are signed, and each of the
 //! three exchanges with the enclave is a round trip between processes.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use nautilus_agent::attestation_service::{
 use nautilus_agent::enclave_manager::{Expected, LaunchCheck};
 use nautilus_agent::event::{EnclaveStatus, EventSink, What};
 use nautilus_agent::key_manager::{DEFAULT_ROTATION, RotationSchedule};
+use nautilus_agent::monitor::Monitoring;
+use nautilus_agent::page::Board;
 use nautilus_agent::runner::{Agent, Grounds, Settings};
 use nautilus_agent::{LocalAppraiser, VerifierAddress};
 use nautilus_channel::{Address, Listener};
@@ -25,6 +28,10 @@ use nautilus_core::{
     UnixMillis, VerifierSet, VerifyError,
 };
 use nautilus_ledger::{EmbeddedLedger, Genesis, Rules};
+use nautilus_monitor::aggregate::BackPressure;
+use nautilus_monitor::network::Peers;
+use nautilus_monitor::openmetrics::Build;
+use nautilus_proof::CollectorKind;
 use nautilus_tee::simulated::{Vendor, verifier_set};
 use nautilus_verifier::api::AttestationOutcome;
 use nautilus_verifier::{Registry, Verifier, VerifierKey, now};
@@ -255,6 +262,20 @@ impl Node {
             interval: Duration::from_secs(3600),
             window: Duration::from_secs(3600),
             batch: 10,
+            monitoring: Monitoring {
+                collectors: BTreeSet::from([CollectorKind::System]),
+                tee: None,
+                containerd: None,
+                latency_peers: Peers::default(),
+                textfiles: None,
+                retention: Duration::from_secs(3600),
+                back_pressure: BackPressure::default(),
+            },
+            build: Build {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                commit: String::new(),
+                tee: TeeKind::Simulated.to_string(),
+            },
         };
         let grounds = Grounds {
             appraiser: Arc::clone(&judge) as Arc<dyn Appraiser>,
@@ -267,7 +288,7 @@ impl Node {
                 running.send_replace(true);
             }
         });
-        let mut agent = Agent::open(settings, grounds, events)?;
+        let mut agent = Agent::open(settings, grounds, Arc::new(Board::new()), events)?;
         let service = Arc::clone(agent.attestation_service());
         let (stop, stopped) = watch::channel(false);
         let agent = spawn_local(async move {

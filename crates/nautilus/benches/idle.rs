@@ -1,8 +1,27 @@
 //! What a node costs that does nothing but its job: CPU and memory of `nautilus up` and its enclave at the
-//! default interval of 30 s, read from /proc after start-up.
+//! default interval of 30 s, read from /proc after start-up, beside a real containerd with twenty pods.
 //!
 //! `make bench NAME=idle` measures for ten minutes; `NAUTILUS_BENCH_SECONDS` sets another time. Verifier, ledger
-//! and page run in the same process and are counted too, so agent and enclave alone cost less.
+//! and page run in the same process and are counted too, so agent and enclave alone cost less. Needs root and the
+//! packages that `make test` installs, for it starts containers.
+
+#[path = "../../monitor/tests/containerd/cri.rs"]
+#[expect(dead_code, reason = "the suite that it is of needs more of it")]
+#[expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what does not start ends the benchmark"
+)]
+mod cri;
+#[path = "../../monitor/tests/containerd/machine.rs"]
+#[expect(dead_code, reason = "the suite that it is of needs more of it")]
+#[expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what does not start ends the benchmark"
+)]
+mod machine;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,12 +30,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::cri::PodPlan;
+use crate::machine::Machine;
+
 /// Start-up, boot attestation and the first sample are over by then.
 const WARM_UP: Duration = Duration::from_secs(40);
 const DEFAULT_SECONDS: u64 = 600;
 /// Aims of the project: share of one core, and memory of both processes together.
 const MAX_CORE_PERCENT: f64 = 0.1;
-const MAX_MIB: f64 = 40.0;
+const MAX_MIB: f64 = 30.0;
+/// Pods beside which it runs, each with one container and the one that holds its namespaces.
+const PODS: usize = 20;
 
 fn main() -> Result<()> {
     let seconds = match std::env::var("NAUTILUS_BENCH_SECONDS") {
@@ -25,8 +49,22 @@ fn main() -> Result<()> {
             .context("NAUTILUS_BENCH_SECONDS is no number of seconds")?,
         Err(_) => DEFAULT_SECONDS,
     };
+    let machine = Machine::start();
+    let names: Vec<_> = (0..PODS).map(|number| format!("idle-{number}")).collect();
+    for name in &names {
+        machine.cri().run(&PodPlan {
+            name,
+            uid: name,
+            group: machine.group(""),
+            script: "busybox sleep 1000000",
+            cpu_percent: None,
+            host_network: true,
+            attempt: 0,
+        });
+    }
+    println!("{PODS} pods run in a containerd of their own");
     let data_dir = tempfile::tempdir()?;
-    let node = Node::start(data_dir.path())?;
+    let node = Node::start(data_dir.path(), &machine.socket())?;
     println!(
         "warming up for {} s, then measuring for {seconds} s at an interval of 30 s",
         WARM_UP.as_secs()
@@ -63,7 +101,7 @@ struct Usage {
 }
 
 impl Node {
-    fn start(data_dir: &Path) -> Result<Self> {
+    fn start(data_dir: &Path, containerd: &Path) -> Result<Self> {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_nautilus"));
         Command::new(&program)
             .args([
@@ -77,6 +115,8 @@ impl Node {
                 "--data-dir",
             ])
             .arg(data_dir)
+            .arg("--containerd-address")
+            .arg(containerd)
             .stdout(Stdio::null())
             .spawn()
             .map(Self)

@@ -39,6 +39,10 @@ seeds_of() {
     tpm_evidence) echo fuzz/seeds/tpm_evidence -name '*.json' ;;
     tpm_response) echo fuzz/seeds/tpm_response -name '*.bin' ;;
     dcap_warm) echo fuzz/seeds/dcap_warm -name '*.bin' ;;
+    openmetrics_text) echo fuzz/seeds/openmetrics_text -name '*.txt' ;;
+    cgroup_files) echo fuzz/seeds/cgroup_files -name '*.bin' ;;
+    store_chunk) echo fuzz/seeds/store_chunk -name '*.bin' ;;
+    proc_file) echo fuzz/seeds/proc_file -name '*.bin' ;;
     sev_cert_table) echo fuzz/seeds/sev_cert_table -name '*.bin' ;;
     qgs_message) echo fuzz/seeds/qgs_message -name '*.bin' ;;
     evidence_file) echo fuzz/seeds vectors -path '*evidence*.json' ;;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building (`run`) or testing (`test`) needs and this machine lacks: Debian packages by
-# apt-get, nothing from anywhere else. Silent when nothing is missing. Everything it says goes to
-# stderr, so that `make run ARGS=--json` prints only JSON.
+# apt-get, nothing from anywhere else; some of them scripts/tools.sh only unpacks. Silent when nothing
+# is missing. Everything it says goes to stderr, so that `make run ARGS=--json` prints only JSON.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,9 +35,17 @@ main() {
     want jq "makes evidence of a TPM's files, as the documentation says" has jq
     want xxd "writes the values of PCRs in hex, likewise" has xxd
     want python3-venv "holds sev-snp-measure, with which launch measurements are compared" has_venv
+    want containerd "the container runtime beside which pods and containers are measured" has containerd
+    want runc "starts these containers" has runc
+    want umoci "makes their image" has umoci
+    want busybox-static "is in that image" has_static_busybox
+    want containernetworking-plugins "gives these pods a network" test -x /usr/lib/cni/bridge
+    want iproute2 "takes that network away again" has ip
     want ovmf "the firmware whose launch measurement is compared" test -e /usr/share/ovmf/OVMF.fd
   fi
   install_missing
+  # What tests run beside us, which would start services if it were installed.
+  [ "$for_what" = run ] || scripts/tools.sh prometheus prometheus-node-exporter python3-prometheus-client
 }
 
 say() { printf '%s\n' "$*" >&2; }
@@ -46,6 +54,9 @@ has() { command -v "$1" >/dev/null; }
 
 # Debian's python3 has the module venv without the wheels that it needs.
 has_venv() { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; }
+
+# The package busybox has a file of the same name, which needs a libc that the image has not.
+has_static_busybox() { test -x /usr/bin/busybox && ! ldd /usr/bin/busybox >/dev/null 2>&1; }
 
 # can_include COMPILER LANGUAGE HEADER
 can_include() {

@@ -1,10 +1,11 @@
 //! Proofs that are not what they should be.
 
 use ed25519_dalek::{Signer, SigningKey};
+use nautilus_channel::MessageType;
 use nautilus_core::{
     BoundUserData, NodeId, PublicKey, Purpose, Signature, SignedMessage, TeeKind, UnixMillis,
 };
-use nautilus_proof::{MAX_PROOF, MAX_VALIDITY_MILLIS, PerformanceProof};
+use nautilus_proof::{MAX_PROOF, MAX_VALIDITY_MILLIS, PerformanceProof, SampleBatch};
 use serde_json::Value;
 
 use crate::world::{INTERVAL, Node, START, WANTED, WINDOW, World, backed};
@@ -25,43 +26,64 @@ fn with_a_proof() -> (World, Node, PerformanceProof) {
 #[test]
 fn one_bit_anywhere_is_too_much() {
     type Change = fn(&mut PerformanceProof);
-    let changes: [(&str, Change, &str); 27] = [
+    let changes: [(&str, Change, &str); 31] = [
         (
             "a sample",
-            |proof| proof.samples[1].sample.metrics.process_count ^= 1,
+            |proof| proof.batches[0].samples[1].measurement.missed ^= 1,
+            "sample_chain_broken",
+        ),
+        (
+            "the last sample of a batch",
+            |proof| proof.batches[1].samples[0].measurement.missed ^= 1,
             "sample_signature_invalid",
         ),
         (
             "a sample's time",
-            |proof| proof.samples[1].sample.at.0 ^= 1,
+            |proof| proof.batches[0].samples[1].measurement.at.0 ^= 1,
+            "sample_chain_broken",
+        ),
+        (
+            "a batch's signature",
+            |proof| proof.batches[0].signature.0[40] ^= 1,
             "sample_signature_invalid",
         ),
         (
-            "a sample's signature",
-            |proof| proof.samples[0].signature.0[40] ^= 1,
-            "sample_signature_invalid",
-        ),
-        (
-            "a sample less",
-            |proof| proof.samples.truncate(3),
+            "a batch less",
+            |proof| proof.batches.truncate(1),
             "metrics_hash_mismatch",
         ),
         (
+            "a sample less",
+            |proof| drop(proof.batches[0].samples.pop()),
+            "sample_signature_invalid",
+        ),
+        (
             "a sample from the middle",
-            |proof| {
-                proof.samples.remove(1);
-            },
+            |proof| drop(proof.batches[0].samples.remove(1)),
             "sample_chain_broken",
         ),
         (
             "a sample twice",
-            |proof| proof.samples.insert(1, proof.samples[0].clone()),
+            |proof| {
+                let samples = &mut proof.batches[0].samples;
+                samples.insert(1, samples[0].clone());
+            },
             "sample_chain_broken",
         ),
         (
             "samples in another order",
-            |proof| proof.samples.swap(1, 2),
+            |proof| proof.batches[0].samples.swap(1, 2),
             "sample_chain_broken",
+        ),
+        (
+            "batches in another order",
+            |proof| proof.batches.swap(0, 1),
+            "sample_chain_broken",
+        ),
+        (
+            "a batch of nothing",
+            |proof| proof.batches[1].samples.clear(),
+            "sample_batch_size",
         ),
         (
             "the metrics hash",
@@ -215,6 +237,10 @@ fn collect_leaves(value: &Value, at: String, leaves: &mut Vec<String>) {
 fn other(value: &Value) -> Value {
     match value {
         Value::Number(number) => (number.as_u64().unwrap() + 1).into(),
+        // What was not measured becomes a number, and a part of the node another one.
+        Value::Null => 0.into(),
+        Value::String(text) if text == "container" => "network".into(),
+        Value::String(text) if text == "failed" => "stalled".into(),
         Value::String(text) => {
             let at = text
                 .rfind(|letter: char| letter.is_ascii_hexdigit())
@@ -328,9 +354,18 @@ fn a_verdict_that_ran_out_settles_nothing() {
 /// Signs a proof anew with a key that no evidence speaks for: consistent in itself, and worth nothing.
 fn resigned(proof: &PerformanceProof, key: &SigningKey, wallet: &Node) -> PerformanceProof {
     let sign = |bytes: Vec<u8>| Signature(key.sign(&bytes).to_bytes());
-    let mut samples = proof.samples.clone();
-    for signed in &mut samples {
-        signed.signature = sign(signed.sample.to_bytes());
+    let mut batches = proof.batches.clone();
+    for signed in &mut batches {
+        let (first, last) = (&signed.samples[0], signed.samples.last().unwrap());
+        let batch = SampleBatch {
+            node: first.node,
+            boot: first.boot,
+            first: first.sequence,
+            count: u32::try_from(signed.samples.len()).unwrap(),
+            previous: first.previous,
+            head: last.digest(),
+        };
+        signed.signature = sign(batch.to_bytes());
     }
     let statement = proof.statement().unwrap();
     let tee_signature = sign(statement.to_bytes());
@@ -341,7 +376,7 @@ fn resigned(proof: &PerformanceProof, key: &SigningKey, wallet: &Node) -> Perfor
         PublicKey(key.verifying_key().to_bytes()),
         tee_signature,
         seal,
-        samples,
+        batches,
     )
 }
 
@@ -440,6 +475,8 @@ fn what_is_no_proof_is_refused_by_name() {
     ] {
         assert_eq!(world.settle_body_refused(node.id(), body, LATER), "not_a_proof");
     }
+    // Whatever may be a proof has room in the message that carries it.
+    assert!(MessageType::ProofRequest.limit() >= MAX_PROOF);
     let large = vec![b' '; MAX_PROOF + 1];
     assert_eq!(world.settle_body_refused(node.id(), &large, LATER), "not_a_proof");
     let mut trailing = text;

@@ -1,6 +1,7 @@
 //! A whole network in one process: a vendor, a verifier on an embedded ledger, and nodes whose enclaves really
 //! attest and sign. Time is an argument everywhere.
 
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use nautilus_ledger::{EmbeddedLedger, Genesis, Rules, State, Tip};
 use nautilus_proof::message::node_id;
 use nautilus_proof::wallet::{WalletKey, WalletSignature, personal_message_digest};
 use nautilus_proof::{
-    KeyRotation, MAX_VALIDITY_MILLIS, Metrics, PerformanceProof, Registration, SignedSample,
+    CollectorKind, Gap, GapReason, KeyRotation, MAX_VALIDITY_MILLIS, Metrics, PerformanceProof, Registration,
+    Sample, SignedBatch,
 };
 use nautilus_tee::simulated::{Image, Platform, Vendor, verifier_set};
 use nautilus_verifier::api::{
@@ -382,23 +384,10 @@ impl Node {
         outcome
     }
 
-    /// The proof of the window that starts at `start`, with a sample in each slot.
+    /// The proof of the window that starts at `start`, with a sample in each slot, in two batches.
     pub fn prove(&mut self, start: UnixMillis) -> PerformanceProof {
-        let samples: Vec<SignedSample> = (0..WINDOW / INTERVAL)
-            .map(|slot| {
-                let metrics = Metrics {
-                    cpu_usage_bp: 100,
-                    memory_usage_bp: 200,
-                    process_count: 7,
-                    ..Metrics::default()
-                };
-                let at = start.plus(slot * INTERVAL);
-                let Reply::Sample(signed) = self.enclave.handle(Request::Sample { at, metrics }) else {
-                    panic!("the enclave refuses a sample")
-                };
-                signed
-            })
-            .collect();
+        let slots = WINDOW / INTERVAL;
+        let batches = [0..slots - 1, slots - 1..slots].map(|slots| self.batch(start, slots));
         let request = Request::CloseWindow {
             start,
             end: start.plus(WINDOW),
@@ -416,8 +405,42 @@ impl Node {
             self.identity.tee_key,
             signed.tee_signature,
             seal,
-            samples,
+            batches.to_vec(),
         )
+    }
+
+    /// The samples of some slots of the window that starts at `start`, signed.
+    fn batch(&mut self, start: UnixMillis, slots: Range<u64>) -> SignedBatch {
+        let samples: Vec<Sample> = slots
+            .map(|slot| {
+                let metrics = Metrics {
+                    cpu_usage_bp: 100,
+                    memory_usage_bp: 200,
+                    process_count: 7,
+                    ..Metrics::default()
+                };
+                let at = start.plus(slot * INTERVAL);
+                let measurement = Box::new(nautilus_proof::Measurement {
+                    response_time_micros: Some(900),
+                    gaps: vec![Gap {
+                        collector: CollectorKind::Container,
+                        reason: GapReason::Failed,
+                    }],
+                    ..nautilus_proof::Measurement::of_system(at, metrics)
+                });
+                match self.enclave.handle(Request::Sample { measurement }) {
+                    Reply::Sample(sample) => *sample,
+                    other => panic!("the enclave refuses a sample: {other:?}"),
+                }
+            })
+            .collect();
+        match self.enclave.handle(Request::SignBatch) {
+            Reply::Batch(signed) => SignedBatch {
+                samples,
+                signature: signed.signature,
+            },
+            other => panic!("the enclave signs no batch: {other:?}"),
+        }
     }
 
     /// Hands the enclave a secret; gives what it says.

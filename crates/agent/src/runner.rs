@@ -410,7 +410,13 @@ impl Agent {
             ControlFlow::Continue(expires_at) => expires_at,
             ControlFlow::Break(end) => return Ok(end),
         };
-        monitor.open_store(life).await;
+        let opened = async {
+            monitor.open_store(life).await;
+            Ok(())
+        };
+        if let ControlFlow::Break(end) = unless_ended(driver, stop, opened).await? {
+            return Ok(end);
+        }
         let schedule = Schedule::starting(self.settings.interval, MachineClock)?;
         let mut submitter = Submitter::start(self.verifier.clone(), Arc::clone(&self.events));
         let mut suspended = self.suspended;

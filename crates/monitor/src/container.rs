@@ -94,13 +94,25 @@ impl ContainerCollector {
             image_pull_metrics: pulls,
             ..ContainerMetrics::default()
         };
+        let mut failed = None;
         for pod in &pods {
-            if let Some(measured) = self.pod(pod)? {
-                let name = format!("{}/{}", pod.namespace, pod.name);
-                metrics.pod_metrics.insert(name, measured);
+            match self.pod(pod) {
+                Ok(Some(measured)) => {
+                    let name = format!("{}/{}", pod.namespace, pod.name);
+                    metrics.pod_metrics.insert(name, measured);
+                }
+                Ok(None) => {}
+                // What a pod can make of its own files costs that pod alone.
+                Err(error) => {
+                    metrics.left_out = metrics.left_out.saturating_add(1);
+                    failed = Some(error);
+                }
             }
         }
-        Ok(metrics)
+        match failed {
+            Some(error) if metrics.pod_metrics.is_empty() => Err(error),
+            _ => Ok(metrics),
+        }
     }
 
     fn pod(&mut self, pod: &Pod) -> Result<Option<PodMetrics>, CollectError> {
@@ -134,7 +146,9 @@ impl ContainerCollector {
         measured.cpu_usage = seconds(whole.cpu_nanos.unwrap_or_default());
         measured.memory_working_set = whole.working_set_bytes.unwrap_or_default();
         if !pod.sandbox.host_network {
-            let traffic = self.groups.traffic(pod.sandbox.pid, &pod.sandbox.id)?;
+            // As many interfaces as it likes: what is too long to be read is not known.
+            let traffic = self.groups.traffic(pod.sandbox.pid, &pod.sandbox.id);
+            let traffic = traffic.unwrap_or(None);
             measured.network_rx_bytes = traffic.map(|traffic| traffic.received.bytes);
             measured.network_tx_bytes = traffic.map(|traffic| traffic.sent.bytes);
         }

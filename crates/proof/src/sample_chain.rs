@@ -167,6 +167,11 @@ impl SampleChain {
         Ok(())
     }
 
+    /// Number of the next sample; none in a piece that holds none yet.
+    pub fn next_sequence(&self) -> Option<u64> {
+        self.tip.next.map(|(sequence, _)| sequence)
+    }
+
     /// Takes a batch in if the TEE key signed it.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ use crate::page::metrics::{
     Series, SeriesData, SeriesFacts, SpanReason,
 };
 
+/// Samples of a series that an export makes at once.
+const EXPORT_SLICE: u64 = 120;
 /// What was measured is kept with the next batch: two flush intervals are no silence yet.
 const ON_THE_WAY_MILLIS: u64 = 60_000;
 
@@ -95,14 +97,31 @@ impl History for Shelf {
             ExportFormat::Csv => store::ExportFormat::Csv,
             ExportFormat::JsonLines => store::ExportFormat::JsonLines,
         };
-        let (mut faults, mut first) = (Vec::new(), true);
-        self.each(|store| {
-            // A file has one header.
-            let skip = !std::mem::take(&mut first) && format == store::ExportFormat::Csv;
-            let mut out = SkipLine { out: &mut *out, skip };
-            faults.extend(store.export(&query, format, &mut out)?.faults);
-            Ok(())
-        })?;
+        let (mut faults, mut header) = (Vec::new(), true);
+        let kept = self.kept()?;
+        let end = query.range.end.min(kept.end);
+        let mut at = query.range.start.max(kept.start);
+        // A slow reader must not hold the store: it is given one slice of time after the other, and a header at least.
+        loop {
+            let next = at.plus(self.slice_millis()).min(end);
+            let slice = Query {
+                range: at..next,
+                ..query.clone()
+            };
+            let mut part = Vec::new();
+            self.each(|store| {
+                // A file has one header.
+                let skip = !std::mem::take(&mut header) && format == store::ExportFormat::Csv;
+                let mut out = SkipLine { out: &mut part, skip };
+                faults.extend(store.export(&slice, format, &mut out)?.faults);
+                Ok(())
+            })?;
+            out.write_all(&part)?;
+            at = next;
+            if at >= end {
+                break;
+            }
+        }
         match faults.first() {
             None => Ok(()),
             Some(first) => Err(HistoryError::Unreadable(format!(
@@ -150,6 +169,24 @@ impl io::Write for SkipLine<'_> {
 }
 
 impl Shelf {
+    /// The time of which there is anything.
+    fn kept(&self) -> Result<Range<UnixMillis>, HistoryError> {
+        let mut kept = UnixMillis(u64::MAX)..UnixMillis(0);
+        self.each(|store| {
+            let stats = store.stats()?;
+            if let (Some(oldest), Some(newest)) = (stats.oldest, stats.newest) {
+                kept = kept.start.min(oldest)..kept.end.max(newest.plus(1));
+            }
+            Ok(())
+        })?;
+        Ok(kept)
+    }
+
+    fn slice_millis(&self) -> u64 {
+        let interval = u64::try_from(self.interval().as_millis()).unwrap_or(u64::MAX);
+        interval.saturating_mul(EXPORT_SLICE).max(1)
+    }
+
     /// What is left of a damaged store comes first: it is older.
     fn each(&self, mut ask: impl FnMut(&Store) -> Result<(), StoreError>) -> Result<(), HistoryError> {
         let stores = self.read();

@@ -28,6 +28,8 @@ use crate::enclave_process::EnclaveError;
 use crate::event::{Event, EventSink, What};
 use crate::page::Board;
 
+/// Before the store changes its keys, what waits has this long to be written.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
 /// The store's file in its directory.
 const FILE: &str = "metrics.redb";
 const FIRST_EPOCH: u32 = 1;
@@ -104,7 +106,7 @@ impl Keeper {
             path: directory.join(FILE),
             options,
             policy: monitoring.back_pressure,
-            shelf: Arc::new(Shelf::new(directory, feed.instruments())),
+            shelf: Arc::new(Shelf::new(directory, interval, feed.instruments())),
             keys: BTreeMap::new(),
             writer: None,
             board,
@@ -137,6 +139,10 @@ impl Keeper {
     }
 
     async fn open_under(&mut self, life: &Life, epoch: Epoch) -> Result<(), KeeperError> {
+        if let Some(writer) = &mut self.writer {
+            // What is late is told of by the writer.
+            let _in_time = writer.flush(FLUSH_DEADLINE).await;
+        }
         let path = self.path.clone();
         let shelf = Arc::clone(&self.shelf);
         let known = spawn_blocking(move || {
@@ -153,7 +159,7 @@ impl Keeper {
             }
             Err(error) => return Err(error.into()),
         };
-        self.remember(life)?;
+        self.remember(life).await;
         let keys = self.store_keys(current)?;
         let (path, options, shelf) = (self.path.clone(), self.options, Arc::clone(&self.shelf));
         let moved = spawn_blocking(move || shelf.open(&path, keys, options)).await??;
@@ -230,15 +236,19 @@ impl Keeper {
     }
 
     /// Notes which key signs in this boot of the enclave, so that its samples can be verified when it is gone.
-    fn remember(&self, life: &Life) -> Result<(), KeeperError> {
-        let identity = life.identity();
+    async fn remember(&self, life: &Life) {
+        let (boot, key) = (life.identity().boot, life.identity().tee_key);
         let signers = Signers::beside(&self.path);
-        signers
-            .note(identity.boot, identity.tee_key)
-            .map_err(|source| KeeperError::Io {
-                path: signers.path().to_owned(),
-                source,
-            })
+        let file = signers.path().display().to_string();
+        let noted = match spawn_blocking(move || signers.note(boot, key)).await {
+            Ok(noted) => noted.map_err(|error| told(&error)),
+            Err(error) => Err(told(&error)),
+        };
+        if let Err(why) = noted {
+            self.tell(format!(
+                "{file} was not written, so `nautilus agent metrics verify` will not know the key of this boot: {why}"
+            ));
+        }
     }
 
     fn store_keys(&self, current: u32) -> Result<StoreKeys, KeeperError> {

@@ -1,7 +1,7 @@
 //! What was measured, over HTTP: for Prometheus, for the page, and for whoever wants it as a file.
 //!
-//! Everything that a request names is hostile and bounded ([`question`]); at most [`MAX_AT_ONCE`] requests read the
-//! history at once, each in a thread of its own; answers are sent as they are written ([`stream`]).
+//! Everything that a request names is hostile and bounded (`question`); at most [`MAX_AT_ONCE`] requests read the
+//! history at once, each in a thread of its own; answers are sent as they are written (`stream`).
 //! `docs/metrics-api.md` is the contract.
 
 mod answer;

@@ -128,7 +128,13 @@ impl Sampling<'_> {
                     ControlFlow::Continue(expires_at) => self.expires_at = expires_at,
                     ControlFlow::Break(end) => return Ok(ControlFlow::Break(end)),
                 }
-                self.monitor.rotate_store(self.life).await;
+                let rotated = async {
+                    self.monitor.rotate_store(self.life).await;
+                    Ok(())
+                };
+                if let ControlFlow::Break(end) = unless_ended(driver, self.stop, rotated).await? {
+                    return Ok(ControlFlow::Break(end));
+                }
                 entry
                     .enter(EnclaveStatus::Running, None)
                     .map_err(ManagerError::from)?;

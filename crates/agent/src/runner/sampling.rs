@@ -17,7 +17,7 @@ use nautilus_proof::{
 use nautilus_verifier::told;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::stop::{asked, until_stop};
 use super::window::OpenWindow;
@@ -34,6 +34,8 @@ use crate::submitter::Submitter;
 const RENEW_BEFORE_MILLIS: u64 = 10 * 60 * 1000;
 /// Collectors have half an interval, and this at most.
 const COLLECT_DEADLINE: Duration = Duration::from_secs(5);
+/// At a stop, the store has this long to take the last batch.
+const LAST_STORING: Duration = Duration::from_millis(500);
 /// At a stop, evidence that others displaced has this long to be renewed, so that the last window can be proven.
 const LAST_RENEWAL: Duration = Duration::from_secs(1);
 
@@ -89,6 +91,7 @@ impl Sampling<'_> {
                     return Ok(BootEnd::Stopped);
                 }
                 () = self.submitter.refused() => {
+                    self.sign_batch(&mut window).await?;
                     return Ok(BootEnd::of_refused_log());
                 }
                 why = self.life.ended() => return Ok(BootEnd::Lost(format!("enclave has ended: {why}"))),
@@ -105,7 +108,10 @@ impl Sampling<'_> {
                     }
                     OrderKind::Suspend if entry.instance().status == EnclaveStatus::Running => {
                         let end = window.end(clock.now());
-                        self.close_rest(window, &clock).await?;
+                        if !self.close_rest(window, &clock).await? {
+                            let why = "the window could not be proven before the enclave was suspended";
+                            return Ok(BootEnd::Lost(why.to_owned()));
+                        }
                         window = OpenWindow::starting(end);
                         self.follow(order).await?;
                     }
@@ -125,6 +131,8 @@ impl Sampling<'_> {
                         let why = format!(
                             "the machine's clock was set back by {seconds} s, so the open window is not proven"
                         );
+                        // Not proven, but signed and kept.
+                        self.sign_batch(&mut window).await?;
                         return Ok(BootEnd::Lost(why));
                     }
                     let due = clock.at(tick.due);
@@ -227,7 +235,17 @@ impl Sampling<'_> {
         let (samples, readings) = unsigned.into_iter().map(|one| (one.sample, one.readings)).unzip();
         let batch = SignedBatch { samples, signature };
         window.signed(batch.clone());
-        self.monitor.keep(StoreEntry { batch, readings }).await;
+        // Waits only under the policy that says so, and at a stop not for long.
+        let kept = self.monitor.keep(StoreEntry { batch, readings });
+        let stopped = async {
+            asked(self.stop).await;
+            sleep(LAST_STORING).await;
+        };
+        tokio::select! {
+            biased;
+            () = kept => {}
+            () = stopped => {}
+        }
         Ok(())
     }
 
@@ -251,14 +269,13 @@ impl Sampling<'_> {
         lost.map_or(Ok(()), |lost| Err(lost.into()))
     }
 
-    /// Closes what is open, where it holds anything.
-    async fn close_rest(&mut self, window: OpenWindow, clock: &NodeClock) -> Result<(), AgentError> {
+    /// Closes what is open, where it holds anything. False if that could not be proven.
+    async fn close_rest(&mut self, window: OpenWindow, clock: &NodeClock) -> Result<bool, AgentError> {
         if window.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let end = window.end(clock.now());
-        self.close(window, end, clock, Last::Yes).await?;
-        Ok(())
+        self.close(window, end, clock, Last::Yes).await
     }
 
     /// Has a window that ends at `end` proven, and hands the proof on to be settled. False if the node stopped before.

@@ -18,7 +18,7 @@ impl Store {
     /// Stores a batch with its readings. It is on the disk when this returns; if it fails nothing of it is.
     ///
     /// # Errors
-    /// [`StoreError::Chain`] if its samples do not follow the newest of their boot, [`StoreError::Readings`] if its
+    /// [`StoreError::Chain`] if its samples do not come after the newest of their boot, [`StoreError::Readings`] if its
     /// readings are not those that the samples name; else if the file cannot be written.
     pub fn append(&self, entry: &Entry) -> Result<(), StoreError> {
         let mut state = self.lock()?;
@@ -62,7 +62,7 @@ impl Store {
                 pending.retain(|(_, of, _)| *of != hour);
                 row = row_of(state, hour, entry, segment);
             }
-            if row.local.len() > MAX_LOCAL {
+            if !row.fits() {
                 return Err(StoreError::TooMuch {
                     what: "series past the limit in one hour",
                     limit: MAX_LOCAL,
@@ -240,7 +240,8 @@ fn too_late(sample: &Sample) -> StoreError {
     }
 }
 
-/// The chain with the batch's samples, if they follow what was stored last or begin a boot anew.
+/// The chain with the batch's samples, if they follow what was stored last, with or without a hole between, or begin a
+/// boot anew.
 fn follow(chain: Option<&(BootId, SampleChain)>, entry: &Entry) -> Result<SampleChain, StoreError> {
     let samples = &entry.batch.samples;
     let Some(first) = samples.first().filter(|_| samples.len() <= MAX_BATCH as usize) else {
@@ -252,6 +253,8 @@ fn follow(chain: Option<&(BootId, SampleChain)>, entry: &Entry) -> Result<Sample
     let (node, boot) = (first.node, first.boot);
     let refused = |source| StoreError::Chain { boot, source };
     let mut next = match chain {
+        // What was dropped or refused before is a hole in what is kept, and no end of it.
+        Some((of, chain)) if *of == boot && is_past(chain, first) => SampleChain::piece(node, boot),
         Some((of, chain)) if *of == boot => chain.clone(),
         _ if first.sequence == 0 => SampleChain::of_boot(node, boot),
         _ => SampleChain::piece(node, boot),
@@ -262,6 +265,10 @@ fn follow(chain: Option<&(BootId, SampleChain)>, entry: &Entry) -> Result<Sample
     next.take_batch();
     next.start_window();
     Ok(next)
+}
+
+fn is_past(chain: &SampleChain, sample: &Sample) -> bool {
+    chain.next_sequence().is_some_and(|next| sample.sequence > next)
 }
 
 fn check_readings(entry: &Entry) -> Result<(), StoreError> {

@@ -60,12 +60,27 @@ pub(super) struct Row {
     pub(super) local: Vec<String>,
 }
 
+/// Of names that stand in a block's record, which must stay readable as a whole.
+const MAX_LOCAL_BYTES: usize = 4 << 20;
+
+fn bytes_of(names: &[String]) -> usize {
+    names.iter().map(String::len).sum()
+}
+
+impl Row {
+    /// Whether an hour of its own can hold it.
+    pub(super) fn fits(&self) -> bool {
+        self.local.len() <= MAX_LOCAL && bytes_of(&self.local) <= MAX_LOCAL_BYTES
+    }
+}
+
 impl Hour {
     pub(super) fn is_full(&self, more: &Row) -> bool {
         let values: usize = more.readings.iter().map(Vec::len).sum();
         self.ticks.len().saturating_add(more.samples.len()) > MAX_TICKS
             || self.values.saturating_add(values) > MAX_VALUES
             || self.local.len().saturating_add(more.local.len()) > MAX_LOCAL
+            || bytes_of(&self.local).saturating_add(bytes_of(&more.local)) > MAX_LOCAL_BYTES
     }
 
     pub(super) fn push(&mut self, row: Row) {

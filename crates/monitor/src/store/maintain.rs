@@ -310,6 +310,7 @@ impl Store {
         let next = keys.get(MAX_RESEALED).copied();
         keys.truncate(MAX_RESEALED);
         for key in keys {
+            let facts = state.blocks.get(&key).copied();
             let resealed = self.change(state, |transaction, state| {
                 self.reseal_block(transaction, state, key)
             });
@@ -318,6 +319,9 @@ impl Store {
                 Ok(false) => {}
                 Err(error) => {
                     // It stays as it is; what epoch it is of cannot be known, so none is given up.
+                    if let Some(facts) = facts {
+                        state.blocks.insert(key, facts);
+                    }
                     state.stale = false;
                     let all: Vec<u32> = state.epochs.keys().copied().collect();
                     state.reseal.kept.extend(all);

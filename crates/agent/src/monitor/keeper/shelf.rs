@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use nautilus_core::UnixMillis;
 use nautilus_monitor::aggregate::Sink;
 use nautilus_monitor::openmetrics::NodeMetrics;
 use nautilus_monitor::store::{Entry, Options, Store, StoreError, StoreKeys};
@@ -22,6 +23,7 @@ pub(in crate::monitor) struct Shelf {
     stores: RwLock<Stores>,
     care: Mutex<Care>,
     directory: PathBuf,
+    interval: Duration,
     instruments: Arc<NodeMetrics>,
 }
 
@@ -31,22 +33,41 @@ pub(in crate::monitor) struct Stores {
     pub(in crate::monitor) open: Option<Store>,
     /// What is left of one that was damaged: older than all in `open`, and only read.
     pub(in crate::monitor) left: Option<Store>,
+    /// How to open again what is written to.
+    reopen: Option<(PathBuf, StoreKeys, Options)>,
 }
 
 struct Care {
     looked_after: Option<Instant>,
+    reopened: Option<Instant>,
     compacted: Instant,
+    /// Wall time, and when that was.
+    started: (UnixMillis, Instant),
+}
+
+impl Care {
+    /// The machine's time, but not further on than time has passed since the start, and a day: a clock that is set
+    /// ahead must not make everything too old to be kept.
+    fn now(&self) -> UnixMillis {
+        const DAY_MILLIS: u64 = 24 * 3600 * 1000;
+        let (wall, since) = self.started;
+        let passed = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        NodeClock::wall().min(wall.plus(passed).plus(DAY_MILLIS))
+    }
 }
 
 impl Shelf {
-    pub(super) fn new(directory: PathBuf, instruments: Arc<NodeMetrics>) -> Self {
+    pub(super) fn new(directory: PathBuf, interval: Duration, instruments: Arc<NodeMetrics>) -> Self {
         Self {
             stores: RwLock::default(),
             care: Mutex::new(Care {
                 looked_after: None,
+                reopened: None,
                 compacted: Instant::now(),
+                started: (NodeClock::wall(), Instant::now()),
             }),
             directory,
+            interval,
             instruments,
         }
     }
@@ -60,6 +81,7 @@ impl Shelf {
         options: Options,
     ) -> Result<Option<String>, KeeperError> {
         let mut stores = self.write();
+        stores.reopen = Some((path.to_owned(), keys.clone(), options));
         match Store::open(path, &keys, options) {
             Ok(store) => {
                 stores.open = Some(store);
@@ -88,7 +110,32 @@ impl Shelf {
 
     /// Closes the store. What is asked afterwards is refused until it is open again.
     pub(super) fn close(&self) {
-        self.write().open = None;
+        let mut stores = self.write();
+        stores.open = None;
+        stores.reopen = None;
+    }
+
+    /// After a failed read or write the database refuses everything until it is opened anew.
+    fn reopen(&self) -> Result<(), StoreError> {
+        {
+            let mut care = self.care.lock().unwrap_or_else(PoisonError::into_inner);
+            if care.reopened.is_some_and(|last| last.elapsed() < CARE_INTERVAL) {
+                return Ok(());
+            }
+            care.reopened = Some(Instant::now());
+        }
+        let mut stores = self.write();
+        let Some((path, keys, options)) = stores.reopen.clone() else {
+            return Ok(());
+        };
+        stores.open = None;
+        stores.open = Some(Store::open(&path, &keys, options)?);
+        Ok(())
+    }
+
+    /// Time between samples.
+    pub(in crate::monitor) const fn interval(&self) -> Duration {
+        self.interval
     }
 
     /// Which keys signed what is in the store.
@@ -118,7 +165,7 @@ impl Shelf {
         let Some(store) = &stores.open else {
             return Ok(());
         };
-        let done = store.maintain(NodeClock::wall())?;
+        let done = store.maintain(care.now())?;
         // What is left to do is done with the next batch.
         care.looked_after = (!done.more).then(Instant::now);
         let bytes = store.stats()?.bytes;
@@ -146,9 +193,18 @@ impl Sink<Entry> for Intake {
     type Error = StoreError;
 
     fn append(&self, entry: &Entry) -> Result<(), StoreError> {
-        match &self.shelf.read().open {
-            Some(store) => store.append(entry)?,
-            None => return Err(StoreError::Closed),
+        let appended = match &self.shelf.read().open {
+            Some(store) => store.append(entry),
+            None => Err(StoreError::Closed),
+        };
+        if let Err(error) = appended {
+            if matches!(
+                error,
+                StoreError::Io { .. } | StoreError::Damaged { .. } | StoreError::Closed
+            ) {
+                self.shelf.reopen()?;
+            }
+            return Err(error);
         }
         if let Err(error) = self.shelf.look_after() {
             (self.neglected)(&error);

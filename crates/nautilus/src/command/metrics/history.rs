@@ -39,7 +39,7 @@ pub enum History {
     /// Have the node check that what it keeps is what its enclave signed
     ///
     /// Each sample's digest is computed anew of what is stored, and every signature checked. The node checks itself:
-    /// whoever owns it can have it say anything. Exit code 1 if something is wrong.
+    /// whoever owns it can have it say anything. Exit code 1 if something is wrong, or nothing is kept.
     Verify(Verify),
 }
 
@@ -194,7 +194,7 @@ impl Verify {
         } else {
             report.text().print()?;
         }
-        Ok(if report.fault_count == 0 {
+        Ok(if report.fault_count == 0 && report.samples > 0 {
             ExitCode::SUCCESS
         } else {
             ExitCode::from(REJECTED)
@@ -228,10 +228,17 @@ impl Export {
                 _ => Ok(()),
             };
         }
+        if fs::metadata(&self.output).is_ok_and(|found| !found.is_file()) {
+            let mut device = fs::OpenOptions::new().write(true).open(&self.output)?;
+            io::copy(&mut body, &mut device)?;
+            return Ok(());
+        }
         // A file that is cut short must not pass for the whole.
-        let part = self.output.with_extension("part");
+        let mut part = self.output.clone().into_os_string();
+        part.push(format!(".{}.part", std::process::id()));
+        let part = PathBuf::from(part);
         let mut write = || -> io::Result<()> {
-            let mut file = File::create(&part)?;
+            let mut file = File::create_new(&part)?;
             io::copy(&mut body, &mut file)?;
             file.sync_all()?;
             fs::rename(&part, &self.output)
@@ -250,6 +257,7 @@ impl Node {
             .timeout_recv_response(Some(ANSWER_DEADLINE))
             .http_status_as_error(false)
             .max_redirects(0)
+            .proxy(None)
             .build()
             .into();
         let base = self.url.to_string();
@@ -340,6 +348,9 @@ struct Report {
 impl Report {
     fn text(&self) -> Text {
         let mut text = Text::default();
+        if self.samples == 0 {
+            text.line("nothing is kept of that time, so there is nothing to check");
+        }
         text.line(format_args!(
             "{} samples of {} boots are what was signed, {} signatures",
             self.samples,

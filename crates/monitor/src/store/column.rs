@@ -236,11 +236,15 @@ fn take_pco<T: pco::data_types::Number + Default + Into<u64>>(
     count: usize,
 ) -> Result<Vec<u64>, Malformed> {
     const FAULT: Malformed = Malformed("a column's numbers do not decode");
+    // In pco's format mode and delta encoding come first, four bits each: classic and none is what this store writes.
+    // Others state tables, and take memory for them before anything can be looked at.
+    if reader.rest().first() != Some(&0) {
+        return Err(FAULT);
+    }
     let (file, _) = FileDecompressor::new(&PCO_HEADER[..]).map_err(|_| FAULT)?;
     let (mut chunk, rest) = file
         .chunk_decompressor::<T, _>(reader.rest())
         .map_err(|_| FAULT)?;
-    // What this store writes; others take memory before a number is read.
     if !matches!(chunk.meta().delta_encoding, pco::metadata::DeltaEncoding::NoOp)
         || !matches!(chunk.meta().mode, pco::metadata::Mode::Classic)
     {
